@@ -1,0 +1,1 @@
+"""Fractional (Dinkelbach) learning with numpy only."""

@@ -1,0 +1,1 @@
+"""Torch modules shared by the SB3 and RLlib plugs."""

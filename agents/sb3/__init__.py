@@ -1,0 +1,1 @@
+"""Plugs into Stable-Baselines3."""

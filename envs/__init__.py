@@ -1,0 +1,1 @@
+"""Environments of the suite: simulators, wrappers and checkers; no learner and no torch."""

@@ -1,0 +1,1 @@
+"""The semi-Markov contract shared by every environment family."""

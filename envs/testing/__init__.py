@@ -1,0 +1,1 @@
+"""Published conformance checkers for semi-Markov environments."""
