@@ -15,8 +15,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-UPDATE, OFFLOAD, JOINT = 0, 1, 2  # kinds of decision
-_AGE, _QUEUES = 2, 4  # positions in the plain observation [kind, delay, age, since_done, q_1, ...]
+from .state import AGE, JOINT, OFFLOAD, QUEUES, UPDATE
 
 WAITING, LOCAL, UNKNOWN = "waiting", "local", "first task"  # phases of a device; the others are "edge n"
 
@@ -105,8 +104,8 @@ class EventRecorder:
             time=time,
             device=device,
             kind=kind,
-            age=float(values[_AGE]),
-            queues=tuple(int(q) for q in values[_QUEUES : _QUEUES + self.n_edges]),
+            age=float(values[AGE]),
+            queues=tuple(int(q) for q in values[QUEUES : QUEUES + self.n_edges]),
             server=server,
             wait=wait,
             decided=action is not None,
@@ -242,7 +241,7 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
         super().__init__(env)
         params = env.unwrapped.params  # type: ignore[attr-defined]
         n_edges = len(params.edge_ghz)
-        self._offset = int(np.prod(env.observation_space.shape or (0,))) - _QUEUES - n_edges
+        self._offset = int(np.prod(env.observation_space.shape or (0,))) - QUEUES - n_edges
         # The event stream prefixes the device's index; without it only device 0 decides.
         self.events = EventRecorder(params.n_devices if self._offset > 0 else 1, n_edges)
         self._open: tuple[float, int, int, NDArray[Any]] | None = None

@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .recording import JOINT, LOCAL, OFFLOAD, UNKNOWN, UPDATE, WAITING, EventRecorder, Recorder
+from ..core.errors import InvalidInputError
+from ..core.extras import require
+from .recording import LOCAL, UNKNOWN, WAITING, EventRecorder, Recorder
+from .state import JOINT, OFFLOAD, UPDATE
 
 __all__ = [
     "FRAME_SIZE",
     "RENDER_FPS",
     "RENDER_MODES",
     "EventRecorder",
-    "MissingRenderExtraError",
     "Recorder",
     "Window",
     "ansi",
@@ -46,13 +48,6 @@ _INK, _MUTED, _GRID = "#1d2733", "#66727f", "#dfe4ea"
 _PHASE_COLOURS = {WAITING: "#9aa7b5", LOCAL: "#d98324", UNKNOWN: "#c9d1d9"}
 _EDGE_COLOURS = ("#2166ac", "#1b8a6b", "#7b5ea7", "#b5476b", "#4d8fb3", "#7a8c2e")
 _MAX_BARS = 40
-
-
-class MissingRenderExtraError(ImportError):
-    """Drawing was asked for, but the packages of the extra ``render`` are not installed."""
-
-    def __init__(self, package: str) -> None:
-        super().__init__(f"rendering needs {package}: install it with  pip install 'edgewise[render]'")
 
 
 def describe(recorder: EventRecorder) -> str:
@@ -186,17 +181,16 @@ def figure(
         size: width and height in pixels at 100 dots per inch.
 
     Raises:
-        MissingRenderExtraError: if matplotlib is not installed.
+        MissingExtraError: if matplotlib is not installed.
     """
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingRenderExtraError("matplotlib") from error
+    require("matplotlib", "render")
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
     style: dict[Any, Any] = {
         "font.size": 9, "axes.titlesize": 10, "axes.titleweight": "bold", "axes.edgecolor": _GRID,
-        "axes.spines.top": False, "axes.spines.right": False, "text.color": _INK, "axes.labelcolor": _MUTED, "xtick.color": _MUTED,
-        "ytick.color": _MUTED, "svg.fonttype": "none", "svg.hashsalt": "edgewise",
+        "axes.spines.top": False, "axes.spines.right": False, "text.color": _INK, "axes.labelcolor": _MUTED,
+        "xtick.color": _MUTED, "ytick.color": _MUTED, "svg.fonttype": "none", "svg.hashsalt": "edgewise",
     }  # fmt: skip
     with mpl.rc_context(style):
         fig = Figure(figsize=(size[0] / 100, size[1] / 100), dpi=100, facecolor="white")
@@ -220,7 +214,7 @@ def rgb_array(
     """The frame as pixels, uint8 of shape (height, width, 3).
 
     Raises:
-        MissingRenderExtraError: if matplotlib is not installed.
+        MissingExtraError: if matplotlib is not installed.
     """
     fig = figure(recorder, device, window, size)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -234,7 +228,7 @@ def svg(recorder: EventRecorder, device: int = 0, window: float = 30.0, size: tu
     """The frame as an SVG document (the same record gives the same text).
 
     Raises:
-        MissingRenderExtraError: if matplotlib is not installed.
+        MissingExtraError: if matplotlib is not installed.
     """
     fig = figure(recorder, device, window, size)
     import matplotlib as mpl
@@ -249,13 +243,13 @@ def render(recorder: EventRecorder, mode: str | None) -> NDArray[np.uint8] | str
     """The frame in the asked mode: text for ``ansi``, pixels for ``rgb_array``; ``human`` is `Window`'s.
 
     Raises:
-        ValueError: if the mode is none of ``ansi`` and ``rgb_array``.
+        InvalidInputError: if the mode is none of ``ansi`` and ``rgb_array``.
     """
     if mode == "ansi":
         return ansi(recorder)
     if mode == "rgb_array":
         return rgb_array(recorder)
-    raise ValueError(f"render mode {mode!r} is not known here: choose one of 'ansi', 'rgb_array'")
+    raise InvalidInputError.of("render_mode", "'ansi' or 'rgb_array' here", mode)
 
 
 class Window:
@@ -266,15 +260,12 @@ class Window:
         fps: frames per second at most; `show` waits as long as needed.
 
     Raises:
-        MissingRenderExtraError: if pygame is not installed.
+        MissingExtraError: if pygame is not installed.
     """
 
     def __init__(self, size: tuple[int, int] = FRAME_SIZE, fps: float = RENDER_FPS) -> None:
-        try:
-            import pygame
-        except ImportError as error:
-            raise MissingRenderExtraError("pygame") from error
-        self._pygame: Any = pygame
+        pygame: Any = require("pygame", "render")
+        self._pygame = pygame
         pygame.display.init()
         pygame.display.set_caption("Edgewise: age-of-information offloading")
         self._screen: Any = pygame.display.set_mode(size)
