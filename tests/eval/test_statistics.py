@@ -1,0 +1,98 @@
+"""Intervals against closed forms: exact bootstrap distributions of tiny samples, and the normal limit."""
+
+import math
+
+import numpy as np
+import pytest
+
+from edgewise.envs.core.errors import InvalidInputError
+from edgewise.eval.statistics import (
+    bootstrap,
+    difference,
+    interquartile_mean,
+    mean,
+    relative_difference,
+    standard_error,
+)
+
+
+def test_interquartile_mean_drops_a_quarter_at_each_end():
+    assert interquartile_mean([0, 1, 2, 3, 4, 5, 6, 700]) == 3.5
+    assert interquartile_mean([5.0, -100.0, 7.0]) == pytest.approx(
+        4.0 - 100.0 / 3
+    )  # floor(3 / 4) = 0: nothing is dropped
+    rows = np.array([[0, 1, 2, 30], [9, 1, 5, 3]])
+    np.testing.assert_array_equal(interquartile_mean(rows), [1.5, 4.0])
+
+
+def test_two_seeds_have_a_three_point_bootstrap_distribution():
+    # Resampling {0, 1}: mean 0, 1/2, 1 with probability 1/4, 1/2, 1/4, so the 95 % percentile interval is [0, 1]
+    # and the 40 % interval collapses onto the middle point.
+    wide = bootstrap([[0.0, 1.0]])
+    assert (wide.estimate, wide.low, wide.high, wide.n) == (0.5, 0.0, 1.0, 2)
+    narrow = bootstrap([[0.0, 1.0]], confidence=0.4)
+    assert (narrow.low, narrow.high) == (0.5, 0.5)
+
+
+def test_interval_of_the_mean_approaches_the_normal_one():
+    values = np.random.default_rng(3).normal(5.0, 2.0, 400)
+    interval = bootstrap([values], resamples=20_000)
+    half = 1.959964 * values.std() / math.sqrt(400)  # the bootstrap's variance divides by n
+    assert interval.estimate == values.mean()
+    assert interval.low == pytest.approx(values.mean() - half, abs=0.03 * half)
+    assert interval.high == pytest.approx(values.mean() + half, abs=0.03 * half)
+
+
+def test_interval_covers_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(7)
+    hits = 0
+    for trial in range(300):
+        interval = bootstrap([rng.exponential(1.0, 30)], resamples=600, seed=trial)
+        hits += interval.low <= 1.0 <= interval.high
+    assert 0.89 <= hits / 300 <= 0.98  # 95 % less the known small-sample shortfall for skewed data
+
+
+def test_pairing_removes_the_noise_that_both_policies_share():
+    shared = np.random.default_rng(1).normal(0.0, 100.0, 24)
+    own = np.random.default_rng(2).normal(0.0, 0.1, 24)
+    paired = bootstrap([shared + own + 1.0, shared], difference)
+    assert paired.estimate == pytest.approx(1.0 + own.mean(), abs=1e-9)
+    assert paired.high - paired.low < 0.2  # unpaired it would be about 80 wide
+    broken = bootstrap([shared + own + 1.0, shared[::-1]], difference)
+    assert broken.high - broken.low > 10
+
+
+def test_a_constant_difference_has_an_interval_of_width_zero():
+    base = np.linspace(1.0, 2.0, 16)
+    interval = bootstrap([base + 0.25, base], difference)
+    assert interval.low == pytest.approx(0.25, abs=1e-12)
+    assert interval.high == pytest.approx(0.25, abs=1e-12)
+    ratio = bootstrap([1.5 * base, base], relative_difference)
+    assert (ratio.low, ratio.high) == (pytest.approx(0.5, abs=1e-12), pytest.approx(0.5, abs=1e-12))
+
+
+def test_one_seed_gives_an_estimate_without_an_interval():
+    interval = bootstrap([[3.0]])
+    assert (interval.estimate, interval.low, interval.high, interval.n) == (3.0, None, None, 1)
+
+
+def test_the_seed_fixes_the_interval():
+    values = np.random.default_rng(5).exponential(size=20)
+    assert bootstrap([values], seed=4) == bootstrap([values], seed=4)
+    assert bootstrap([values], seed=4) != bootstrap([values], seed=5)
+
+
+@pytest.mark.parametrize("samples", [[], [[]], [[1.0, math.nan]], [[1.0, 2.0], [1.0]], [np.ones((2, 2))]])
+def test_bad_samples_are_refused(samples):
+    with pytest.raises(InvalidInputError, match="samples"):
+        bootstrap(samples, mean)
+
+
+def test_confidence_must_be_a_probability():
+    with pytest.raises(InvalidInputError, match="confidence"):
+        bootstrap([[1.0, 2.0]], confidence=95)
+
+
+def test_standard_error_of_the_mean():
+    assert standard_error([1.0, 3.0]) == pytest.approx(1.0)
+    assert math.isnan(standard_error([1.0]))
