@@ -11,7 +11,7 @@ OOPSLA 2014). All arithmetic is modulo 2^64.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
@@ -28,9 +28,14 @@ _S11, _S27, _S30, _S31 = np.uint64(11), np.uint64(27), np.uint64(30), np.uint64(
 _ONE = np.uint64(1)
 _ULP = 2.0**-53
 
-_inlined: Callable[[Any], Any] = numba.njit(inline="always", cache=True)
+_F = TypeVar("_F", bound=Callable[..., Any])
 
-if numba.config.DISABLE_JIT:
+
+def _inlined(function: _F) -> _F:
+    return cast(_F, numba.njit(inline="always", cache=True)(function))
+
+
+if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]  # the stub lacks numba's settings
     # numpy warns when a uint64 scalar wraps around, which here is the point: use Python's integers instead.
     _MASK = (1 << 64) - 1
 
@@ -67,11 +72,42 @@ def mix64(z: np.uint64) -> np.uint64:
 
 
 @_inlined
-def stream_key(seed: int, episode: int, stream: int, device: int) -> np.uint64:
-    """Key of one stream.
+def episode_key(seed: int, episode: int, stream: int) -> np.uint64:
+    """Key of one stream without its last part, the device.
 
     Args:
-        seed: the lane's seed, 0 to 2^64 - 1; from Python pass ``np.uint64(seed)`` (numba reads an int as int64).
+        seed: the lane's seed, 0 to 2^64 - 1.
+        episode: number of the episode since that seed was set, from 0.
+        stream: `SERVICE` or `POLICY`.
+
+    Returns:
+        A uint64 for `device_key`.
+    """
+    key = mix64(np.uint64(seed))
+    key = mix64(_add(key, _mul(_GOLDEN, _add(np.uint64(episode), _ONE))))
+    return mix64(_add(key, _mul(_GOLDEN, _add(np.uint64(stream), _ONE))))
+
+
+@_inlined
+def device_key(key: np.uint64, device: int) -> np.uint64:
+    """Complete an `episode_key`.
+
+    Args:
+        key: from `episode_key`.
+        device: index of the device, from 0.
+
+    Returns:
+        The stream's key, a uint64 for `uniform`.
+    """
+    return mix64(_add(key, _mul(_GOLDEN, _add(np.uint64(device), _ONE))))
+
+
+@_inlined
+def stream_key(seed: int, episode: int, stream: int, device: int) -> np.uint64:
+    """Key of one stream: `device_key` of the `episode_key`.
+
+    Args:
+        seed: the lane's seed, 0 to 2^64 - 1.
         episode: number of the episode since that seed was set, from 0.
         stream: `SERVICE` or `POLICY`.
         device: index of the device, from 0.
@@ -79,10 +115,7 @@ def stream_key(seed: int, episode: int, stream: int, device: int) -> np.uint64:
     Returns:
         The key, a uint64 for `uniform`.
     """
-    key = mix64(np.uint64(seed))
-    key = mix64(_add(key, _mul(_GOLDEN, _add(np.uint64(episode), _ONE))))
-    key = mix64(_add(key, _mul(_GOLDEN, _add(np.uint64(stream), _ONE))))
-    return mix64(_add(key, _mul(_GOLDEN, _add(np.uint64(device), _ONE))))
+    return device_key(episode_key(seed, episode, stream), device)
 
 
 @_inlined

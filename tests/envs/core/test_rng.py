@@ -33,9 +33,7 @@ def uniform(k: int, counter: int) -> float:
 
 
 @settings(max_examples=200, deadline=None)
-@given(
-    st.integers(0, MASK), st.integers(0, 2**31), st.integers(0, 1), st.integers(0, 10**4), st.integers(0, 2**62)
-)
+@given(st.integers(0, MASK), st.integers(0, 2**31), st.integers(0, 1), st.integers(0, 10**4), st.integers(0, 2**62))
 def test_streams_match_plain_integers(seed, episode, stream, device, counter):
     expected = key(seed, episode, stream, device)
     got = rng.stream_key(np.uint64(seed), episode, stream, device)
@@ -74,9 +72,7 @@ def test_same_bits_without_compilation():
 
 
 def test_uniform_is_uniform_and_keys_are_independent():
-    draws = np.array(
-        [[rng.uniform(np.uint64(key(3, 0, 0, d)), c) for c in range(4000)] for d in range(8)]
-    )
+    draws = np.array([[rng.uniform(np.uint64(key(3, 0, 0, d)), c) for c in range(4000)] for d in range(8)])
     assert abs(draws.mean() - 0.5) < 4 * np.sqrt(1 / 12 / draws.size)
     assert abs(draws.var() - 1 / 12) < 0.003
     correlation = np.corrcoef(draws)
