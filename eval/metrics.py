@@ -15,9 +15,19 @@ from numpy.typing import NDArray
 
 from ..envs.core.errors import InvalidInputError
 
-COUNTERS = tuple(
-    "completions area time peak paper_area last_done attempts drops waits wait_sum servers".split()
-)  # of `statistics()`
+COUNTERS = (
+    "completions",
+    "area",
+    "time",
+    "peak",
+    "paper_area",
+    "last_done",
+    "attempts",
+    "drops",
+    "waits",
+    "wait_sum",
+    "servers",
+)
 
 
 @dataclass(frozen=True)
