@@ -1,0 +1,74 @@
+"""What the training loop needs of a learner, and the learners it knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..agents.snapshot import Snapshot
+from .config import TrainConfig
+
+
+class Policy(Protocol):
+    """A deterministic trained policy."""
+
+    def act(self, observation: NDArray[np.float32]) -> dict[str, Any]:
+        """Decide for one plain observation (4 + N,) or a batch (n, 4 + N): ``{"server", "wait"}``, wait in seconds."""
+
+
+class Learner(Protocol):
+    """A learner that can be watched, saved and restored where its state is complete."""
+
+    @property
+    def steps(self) -> int:
+        """Decisions taken so far."""
+
+    def learn(self, total: int, boundary: Callable[[], None]) -> None:
+        """Train until `steps` reaches `total`, calling `boundary` between an update and the next rollout.
+
+        The learner after `restore` must behave as if it had never stopped; `boundary` may raise to leave.
+        """
+
+    def metrics(self) -> dict[str, float]:
+        """Finite metrics gathered since the last call."""
+
+    def snapshot(self) -> Snapshot:
+        """The whole state, generators included."""
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Continue from a snapshot."""
+
+    def policy(self) -> Policy:
+        """The deterministic policy of the present weights."""
+
+    def close(self) -> None:
+        """Release the environments."""
+
+
+def make_learner(config: TrainConfig) -> Learner:
+    """Build the learner of a configuration, with every library's generator seeded from the run's seed.
+
+    Raises:
+        InvalidInputError: the configuration does not fit the environment.
+        MissingExtraError: the learner's library is not installed.
+    """
+    from .sb3_learner import SB3Learner
+
+    return SB3Learner(config)
+
+
+def policy_from(config: TrainConfig, snapshot: Snapshot) -> Policy:
+    """The deterministic policy in a snapshot of a run with this configuration.
+
+    Raises:
+        CheckpointError: the snapshot does not fit the configuration.
+    """
+    learner = make_learner(config)
+    try:
+        learner.restore(snapshot)
+        return learner.policy()
+    finally:
+        learner.close()
