@@ -3,11 +3,11 @@
 A device alone with one place renews at every completion. Write ``Y`` for the delay of a completed task, ``Z(Y)`` for
 the wait chosen when it completes and ``S`` for the time from the first attempt to the next completion (``S = Y'``
 without drops, failed attempts plus ``Y'`` with them). ``S`` is independent of the past, so over one cycle of length
-``L = Z + S`` the area under the age curve is ``B = Y L + L^2 / 2`` and the long-run mean age is ``E[B] / E[L]``. For a coefficient
-``g`` the wait enters ``E[B - g L]`` through ``Y Z + Z^2 / 2 + (E[S] - g) Z``, whose minimiser on ``[0, z_max]`` is
-``clip(c - Y, 0, z_max)`` with ``c = g - E[S]``: a threshold rule. Dinkelbach's iteration finds the ``g`` at which the
-minimum is zero. All expectations are partial moments of the service law, so no quadrature is involved; only
-`UpdateOrWait.rule`, which scores an arbitrary wait function, integrates numerically.
+``L = Z + S`` the area under the age curve is ``B = Y L + L^2 / 2`` and the long-run mean age is ``E[B] / E[L]``. For a
+coefficient ``g`` the wait enters ``E[B - g L]`` through ``Y Z + Z^2 / 2 + (E[S] - g) Z``, whose minimiser on
+``[0, z_max]`` is ``clip(c - Y, 0, z_max)`` with ``c = g - E[S]``: a threshold rule. Dinkelbach's iteration finds the
+``g`` at which the minimum is zero. All expectations are partial moments of the service law, so no quadrature is
+involved; only `UpdateOrWait.rule`, which scores an arbitrary wait function, integrates numerically.
 
 Source: Sun, Uysal-Biyikoglu, Yates, Koksal, Shroff, "Update or Wait", arXiv 1601.02284 (threshold structure);
 Arafa, Yates, Poor, arXiv 1907.05408 (waiting with a service cutoff); Jin et al., arXiv 2312.10418 (the system).
