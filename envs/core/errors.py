@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import difflib
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
 
 
 class EdgewiseError(Exception):
@@ -32,6 +36,26 @@ class InvalidInputError(EdgewiseError, ValueError):
         """
         shown = repr(got)
         return cls(f"{field} must be {allowed}, got {shown if len(shown) <= 80 else shown[:77] + '...'}")
+
+    @classmethod
+    def from_validation(cls, error: ValidationError, model: type[BaseModel]) -> InvalidInputError:
+        """Turn a pydantic error into one sentence; an unknown field gets the nearest known one as a suggestion.
+
+        Args:
+            error: what pydantic raised.
+            model: the model that refused the input.
+
+        Returns:
+            The error, to be raised by the caller.
+        """
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        if first["type"] != "extra_forbidden":
+            message = first["msg"].removeprefix("Value error, ")
+            return cls(message if not field or message.startswith(field) else f"{field}: {message}, got {first['input']!r}")
+        near = difflib.get_close_matches(str(first["loc"][-1]), model.model_fields, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known fields: {', '.join(model.model_fields)}"
+        return cls(f"unknown field {field!r} of {model.__name__}: {hint}")
 
 
 class MissingExtraError(EdgewiseError, ImportError):

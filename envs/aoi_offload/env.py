@@ -1,0 +1,287 @@
+"""Age-minimal offloading with one learning device, as a Gymnasium environment and its vector twin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+
+from ..core.errors import InvalidInputError
+from ..core.optimum import Optimum
+from .faces import Info, Obs, ScalarFace, VectorFace, make_params, parse_action
+from .optimum import solve
+from .params import AoIParams
+from .policies import rule
+from .simulator import Buffers, Simulator
+from .state import JOINT_AGENT, OUT_DEVICE, STAGED_AGENT
+
+Background = str | Callable[[Obs], dict[str, Any]]
+
+_DECISIONS = {"staged": STAGED_AGENT, "joint": JOINT_AGENT}
+
+
+def _rules(params: AoIParams, decision: str, background: Background, background_wait: str) -> NDArray[np.void]:
+    """Device 0 is the agent; the others follow a scripted rule, or are asked one by one if it is a callable."""
+    if decision not in _DECISIONS:
+        raise InvalidInputError.of("decision", " or ".join(_DECISIONS), decision)
+    scripted = rule(params, background if isinstance(background, str) else "local", background_wait)
+    rules = np.repeat(scripted[None], params.n_devices)
+    if callable(background):
+        rules["agent"] = STAGED_AGENT
+    elif not isinstance(background, str):
+        raise InvalidInputError.of("background", "a server rule or a callable observation -> action", background)
+    rules["agent"][0] = _DECISIONS[decision]
+    return rules
+
+
+class AoIOffloadEnv(ScalarFace):
+    """A mobile device decides when to send its next status update and where to compute it.
+
+    ## Description
+
+    M devices generate compute-heavy status updates at will. When a task completes, the *age of information* of its
+    device falls to the task's delay Y (generation to completion) and the device chooses how long to *wait* before it
+    generates the next task. When the task is generated, it chooses the *server*: its own processor or one of N
+    first-come-first-served edge nodes. Service times are random, and the queues hold the other devices' tasks too.
+    Device 0 learns; the others follow ``background``. (Jin et al., arXiv 2312.10418, system model.)
+
+    ## Action space
+
+    `Dict({"server": Discrete(N + 1), "wait": Box(0, Z_max, (1,))})`: server 0 is local; the wait is in seconds. In the
+    staged model only the part that the pending kind asks for is used.
+
+    ## Observation space
+
+    | Num | Observation | Min | Max | Unit |
+    | --- | --- | --- | --- | --- |
+    | 0 | kind of the pending decision: 0 update (wait), 1 offload (server), 2 joint (both) | 0 | 2 | - |
+    | 1 | Y, delay of the last completed task | 0 | inf | s |
+    | 2 | age of information | 0 | inf | s |
+    | 3 | time since the device's last completion | 0 | inf | s |
+    | 4.. | number of tasks at each edge node, the one in service included | 0 | M | tasks |
+
+    ## Time and duration
+
+    A step lasts until the device's next decision: `info["duration"]` seconds, and 0 only for a zero wait in the staged
+    model. `info["time"]` is the clock. `decision="staged"` (default, the papers' model) decides the wait at completion
+    and the server at generation and again after each drop; `decision="joint"` decides both at completion and keeps the
+    server after a drop: another information structure with another optimum.
+
+    ## Rewards and the ratio objective
+
+    `info["cost"]` is the area under the age curve during the step (s^2) and the reward is its negative. The goal is the
+    long-run ratio of summed cost to summed duration, the mean age in seconds: train on `RatioReward(env, ratio)`.
+    With `objective="team"` the cost is the mean area over all devices.
+
+    ## Info
+
+    `cost`, `duration`, `time`, `cost_terms` (`waiting`, `processing`, `dropped`; team: `own`, `others`), `device`,
+    `kind`; see `edgewise.envs.core.info.StepInfo`.
+
+    ## Starting state
+
+    Every device has one task, at the shortest edge queue while that holds fewer than `initial_queue_limit` tasks, else
+    at its own processor. `reset` runs to the first decision.
+
+    ## Episode end
+
+    Truncated at the first decision at or after `horizon` seconds; never terminated.
+
+    ## Arguments
+
+    `preset` names a parameter set (`paper`, `heterogeneous`, `single`, `small`); every field of `AoIParams` can be
+    given as a keyword. `horizon` (s), `decision`, `objective`, `background` (a server rule of
+    `edgewise.envs.aoi_offload.policies`, or a callable from a device's observation to its action),
+    `background_wait` (a wait rule), `render_mode`.
+
+    ## Known optimum
+
+    `env.unwrapped.optimum()`: exact for a lone device with one place (update-or-wait, Sun et al., arXiv 1601.02284),
+    otherwise a certified lower bound.
+
+    ## Fidelity
+
+    Drop modes, the running mean behind them and both age estimators follow the released code where asked; the model is
+    otherwise the corrected one (proper queues, observations taken at the decision).
+
+    ## Version history
+
+    - v0: first version.
+
+    Args:
+        preset: name in `params.PRESETS`.
+        params: the physics as a model; excludes ``preset`` overrides.
+        horizon: episode length in seconds.
+        decision: ``"staged"`` or ``"joint"``.
+        objective: ``"selfish"`` or ``"team"``.
+        background: server rule or policy of the devices 1..M-1.
+        background_wait: their wait rule (not used with a callable).
+        render_mode: None, ``"ansi"``, ``"rgb_array"`` or ``"human"``.
+        **overrides: fields of `AoIParams`.
+
+    Raises:
+        InvalidInputError: an argument is unknown or out of range.
+    """
+
+    def __init__(
+        self,
+        preset: str = "paper",
+        *,
+        params: AoIParams | None = None,
+        horizon: float = 300.0,
+        decision: str = "staged",
+        objective: str = "selfish",
+        background: Background = "jsq",
+        background_wait: str = "fixed:0",
+        render_mode: str | None = None,
+        **overrides: Any,
+    ) -> None:
+        params = make_params(preset, params, overrides)
+        rules = _rules(params, decision, background, background_wait)
+        simulator = Simulator(params, rules, horizon=horizon, objective=objective)
+        super().__init__(params, simulator, False, render_mode)
+        self.decision, self.objective = decision, objective
+        self._background = background if callable(background) else None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Obs, Info]:
+        """Start an episode; see `ScalarFace.reset`."""
+        if self._background is None:
+            return super().reset(seed=seed, options=options)
+        render_mode, recorder, self._recorder = self.render_mode, self._recorder, None
+        obs, info = super().reset(seed=seed, options=options)
+        self._recorder, self.render_mode = recorder, render_mode
+        obs, info = self._ask_background(obs, info)
+        if recorder is not None:
+            recorder.reset()
+            self._record(obs, info, None)
+        return obs, info
+
+    def step(self, action: dict[str, Any]) -> tuple[Obs, float, bool, bool, Info]:
+        """Carry out device 0's decision and run to its next one; see `ScalarFace.step`."""
+        if self._background is None:
+            return super().step(action)
+        recorder, self._recorder = self._recorder, None
+        try:
+            obs, _, _, _, info = super().step(action)
+            obs, info = self._ask_background(obs, info)
+        finally:
+            self._recorder = recorder
+        self._done = info["time"] >= float(self._world.params["horizon"][0])
+        self._world.lane["done"] = self._done
+        if recorder is not None:
+            server, wait = parse_action(action)
+            self._record(obs, info, {"server": server, "wait": wait})
+        return obs, -info["cost"], False, self._done, info
+
+    def _ask_background(self, obs: Obs, info: Info) -> tuple[Obs, Info]:
+        """Let the callable decide for the other devices until device 0 is next."""
+        assert self._background is not None
+        while info["device"] != 0:
+            self._done = False
+            obs, _, _, _, info = super().step(self._background(obs))
+        return obs, info
+
+    def optimum(self) -> Optimum:
+        """Least long-run mean age of device 0 in seconds, with its certificate; see `optimum.solve`."""
+        return solve(self.params, self.decision, team=self.objective == "team")
+
+
+class AoIOffloadVectorEnv(VectorFace):
+    """The vector twin of `AoIOffloadEnv`: lane i with seed s + i equals the scalar environment seeded s + i.
+
+    Args:
+        num_envs: number of lanes n.
+        preset: see `AoIOffloadEnv`.
+        params: see `AoIOffloadEnv`.
+        horizon: see `AoIOffloadEnv`.
+        decision: see `AoIOffloadEnv`.
+        objective: see `AoIOffloadEnv`.
+        background: see `AoIOffloadEnv`; a callable is asked with one observation at a time, which is slow.
+        background_wait: see `AoIOffloadEnv`.
+        autoreset_mode: an `AutoresetMode` or its name.
+        max_episode_steps: must be None: the horizon is a time.
+        **overrides: fields of `AoIParams`.
+
+    Raises:
+        InvalidInputError: an argument is unknown or out of range.
+    """
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        preset: str = "paper",
+        *,
+        params: AoIParams | None = None,
+        horizon: float = 300.0,
+        decision: str = "staged",
+        objective: str = "selfish",
+        background: Background = "jsq",
+        background_wait: str = "fixed:0",
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        max_episode_steps: int | None = None,
+        **overrides: Any,
+    ) -> None:
+        params = make_params(preset, params, overrides)
+        rules = _rules(params, decision, background, background_wait)
+        simulator = _simulator(num_envs, max_episode_steps, params, rules, horizon, objective, background)
+        super().__init__(params, simulator, False, autoreset_mode)
+        self.decision, self.objective = decision, objective
+
+    def optimum(self) -> Optimum:
+        """Least long-run mean age of device 0 in seconds, with its certificate; see `optimum.solve`."""
+        return solve(self.params, self.decision, team=self.objective == "team")
+
+
+class _AskingSimulator(Simulator):
+    """A simulator whose devices 1..M-1 ask a callable, so that only device 0's decisions come out."""
+
+    policy: Callable[[Obs], dict[str, Any]]
+
+    def reset(self, mask: NDArray[np.bool_] | None = None, until: float = np.inf) -> Buffers:
+        buffers = super().reset(mask, until)
+        self._settle(buffers, np.ones(self.lanes, bool) if mask is None else mask)
+        return buffers
+
+    def step(
+        self,
+        server: NDArray[np.int64],
+        wait: NDArray[np.floating[Any]],
+        skip: NDArray[np.bool_] | None = None,
+        buffers: Buffers | None = None,
+    ) -> tuple[Buffers, NDArray[np.bool_]]:
+        buffers, _ = super().step(server, wait, skip, buffers)
+        stepped = np.ones(self.lanes, bool) if skip is None else ~skip
+        self._settle(buffers, stepped)
+        truncated = stepped & (self.world.lane["time"] >= self.world.params["horizon"][0])
+        self.world.lane["done"] = np.where(stepped, truncated, self.world.lane["done"])
+        return buffers, truncated
+
+    def _settle(self, buffers: Buffers, moving: NDArray[np.bool_]) -> None:
+        server, wait = np.zeros(self.lanes, np.int64), np.zeros(self.lanes)
+        while (asked := moving & (buffers.ints[OUT_DEVICE] != 0)).any():
+            for i in np.flatnonzero(asked):
+                server[i], wait[i] = parse_action(self.policy(buffers.obs[i]))
+            super().step(server, wait, ~asked, buffers)
+
+
+def _simulator(
+    num_envs: int,
+    max_episode_steps: int | None,
+    params: AoIParams,
+    rules: NDArray[np.void],
+    horizon: float,
+    objective: str,
+    background: Background,
+) -> Simulator:
+    if not isinstance(num_envs, int | np.integer) or num_envs < 1:
+        raise InvalidInputError.of("num_envs", "a positive integer", num_envs)
+    if max_episode_steps is not None:
+        raise InvalidInputError.of("max_episode_steps", "None: the horizon is a time in seconds", max_episode_steps)
+    if isinstance(background, str):
+        return Simulator(params, rules, int(num_envs), horizon=horizon, objective=objective)
+    simulator = _AskingSimulator(params, rules, int(num_envs), horizon=horizon, objective=objective)
+    simulator.policy = background
+    return simulator

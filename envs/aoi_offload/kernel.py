@@ -1,0 +1,660 @@
+"""The event kernel: M devices and N first-come-first-served edge nodes in continuous time, compiled by numba.
+
+Every event that is not the end of a transmission asks one device for a decision. A lane runs from one decision of an
+*agent* to the next; scripted devices are served on the way. The scalar and the batched entry share one body, and the
+same source runs uncompiled (``NUMBA_DISABLE_JIT=1``) with the same bits.
+
+Physics: Jin et al., arXiv 2312.10418 and 2409.16832; the names of events and statuses are in `state`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numba
+
+from ..core.rng import POLICY, SERVICE, device_key, episode_key, uniform
+from .state import (
+    AGE,
+    ARRIVE,
+    COST,
+    DELAY,
+    DROP,
+    DURATION,
+    EDGE_DONE,
+    EDGE_UNIFORM,
+    FIXED,
+    GENERATE,
+    JOINT,
+    JOINT_AGENT,
+    JSQ,
+    JSQ_UNLESS,
+    KIND,
+    LOCAL,
+    LOCAL_DONE,
+    NOBODY,
+    OFFLOAD,
+    OUT_DEVICE,
+    OUT_KIND,
+    OUTSIDE,
+    PGOA,
+    QUEUES,
+    SCRIPTED,
+    SERVER,
+    SINCE_DONE,
+    STAGED_AGENT,
+    STREAM_OFFSET,
+    TERM_0,
+    TERM_1,
+    TERM_2,
+    TIME,
+    UNIFORM,
+    UNIFORM_WAIT,
+    UPDATE,
+    World,
+)
+
+_NO_DROP, _AUTHORS, _CUTOFF, _DEADLINE = range(4)
+_EXPONENTIAL, _LOGNORMAL, _DETERMINISTIC, _HYPEREXP = range(4)
+
+_jit: Any = numba.njit(cache=True, error_model="numpy", nogil=True)
+_inlined: Any = numba.njit(inline="always", cache=True, error_model="numpy")
+
+
+# --- timers: a tournament tree whose root is the next event --------------------------------------------------------
+
+
+@_inlined
+def _before(a, b):
+    """Total order of events: time, code, device."""
+    if a["time"] != b["time"]:
+        return a["time"] < b["time"]
+    if a["code"] != b["code"]:
+        return a["code"] < b["code"]
+    return a["device"] < b["device"]
+
+
+@_jit
+def _set_timer(tree, m, time, code):
+    """Set the event of device m and replay its matches up to the first one whose winner stays the same."""
+    node = m + tree.shape[0] // 2
+    leaf = tree[node]
+    leaf["time"] = time
+    leaf["code"] = code
+    while node > 1:
+        left = tree[node & ~1]
+        right = tree[node | 1]
+        winner = left
+        if _before(right, left):
+            winner = right
+        node >>= 1
+        parent = tree[node]
+        if (
+            parent["time"] == winner["time"]
+            and parent["device"] == winner["device"]
+            and parent["code"] == winner["code"]
+        ):
+            break
+        parent["time"] = winner["time"]
+        parent["device"] = winner["device"]
+        parent["code"] = winner["code"]
+
+
+# --- random draws ---------------------------------------------------------------------------------------------------
+
+
+@_inlined
+def _unit_service(params, key, attempt):
+    """Service time of unit scale number ``attempt`` of a device's stream."""
+    if params["service"] == _EXPONENTIAL:
+        return -math.log(uniform(key, attempt))
+    if params["service"] == _DETERMINISTIC:
+        return 1.0
+    first = uniform(key, 2 * attempt)
+    second = uniform(key, 2 * attempt + 1)
+    if params["service"] == _LOGNORMAL:
+        normal = math.sqrt(-2.0 * math.log(first)) * math.cos(2.0 * math.pi * second)
+        return math.exp(params["service_parameter"] * normal)
+    cv2 = params["service_parameter"]
+    p = (1.0 + math.sqrt((cv2 - 1.0) / (cv2 + 1.0))) / 2.0
+    rate = 2.0 * p if first < p else 2.0 * (1.0 - p)
+    return -math.log(second) / rate
+
+
+@_inlined
+def _policy_uniform(lane, d, m):
+    """Next uniform variate of a scripted device's own stream."""
+    draw = uniform(device_key(lane["policy_key"], m), d["policy_draws"])
+    d["policy_draws"] += 1
+    return draw
+
+
+@_inlined
+def _pick(u, n):
+    """Index in 0..n-1 from a uniform variate in (0, 1]."""
+    return min(int(u * n), n - 1)
+
+
+# --- queues -----------------------------------------------------------------------------------------------------------
+
+
+@_inlined
+def _start_service(devices, tree, m, now):
+    """The edge server takes up the task of device m."""
+    done = now + devices[m]["service"]
+    if done <= devices[m]["deadline"]:
+        _set_timer(tree, m, done, EDGE_DONE)
+    else:
+        _set_timer(tree, m, devices[m]["deadline"], DROP)
+
+
+@_inlined
+def _join(devices, edges, tree, m, now):
+    """The task of device m joins the queue of its edge node."""
+    d = devices[m]
+    e = edges[d["place"] - 1]
+    d["next"] = NOBODY
+    e["length"] += 1
+    if e["length"] == 1:
+        d["prev"] = NOBODY
+        e["head"] = m
+        e["tail"] = m
+        _start_service(devices, tree, m, now)
+    else:
+        d["prev"] = e["tail"]
+        devices[e["tail"]]["next"] = m
+        e["tail"] = m
+        _set_timer(tree, m, d["deadline"], DROP)
+
+
+@_inlined
+def _leave(devices, edges, tree, m, now):
+    """The task of device m leaves its edge node; the next one starts if the server falls free."""
+    d = devices[m]
+    e = edges[d["place"] - 1]
+    e["length"] -= 1
+    if d["next"] == NOBODY:
+        e["tail"] = d["prev"]
+    else:
+        devices[d["next"]]["prev"] = d["prev"]
+    if d["prev"] == NOBODY:
+        e["head"] = d["next"]
+        if e["length"] > 0:
+            _start_service(devices, tree, e["head"], now)
+    else:
+        devices[d["prev"]]["next"] = d["next"]
+    d["prev"] = OUTSIDE
+
+
+# --- decisions --------------------------------------------------------------------------------------------------------
+
+
+@_inlined
+def _apply_wait(w, i, m, wait):
+    """Device m waits before it generates its next task."""
+    d = w.device[i, m]
+    now = w.lane[i]["time"]
+    d["wait"] = wait
+    w.lane[i]["decisions"] += 1
+    _set_timer(w.timer[i], m, now + wait, GENERATE)
+
+
+@_jit
+def _apply_server(w, i, m, place):
+    """Device m sends the task generated now to a place: service draw, drop test, transmission, queue."""
+    lane, d, params = w.lane[i], w.device[i, m], w.params[0]
+    now = lane["time"]
+    d["place"] = place
+    scale = w.scale[m, place]
+    service = scale * _unit_service(params, device_key(lane["service_key"], m), d["attempts"])
+    d["attempts"] += 1
+    d["service"] = service
+    d["prev"] = OUTSIDE
+    if now >= params["warmup"]:
+        w.choices[i, m, place] += 1
+        d["counted_attempts"] += 1
+    if params["remembers"]:
+        w.memory[i, m, place]["seen"] = 1 if place == 0 else w.edge[i, place - 1]["length"] + 1
+
+    limit = math.inf
+    mode = params["drop"]
+    if mode != _NO_DROP:
+        mean = params["law_mean"] * scale
+        if params["running"]:
+            pair = w.memory[i, m, place]
+            mean = pair["draw_sum"] / pair["draws"] if pair["draws"] > 0 else 0.0
+            pair["draw_sum"] += service
+            pair["draws"] += 1
+        limit = params["drop_coefficient"] * mean
+        if mode != _DEADLINE and service >= limit:
+            _set_timer(w.timer[i], m, now + (service if mode == _AUTHORS else limit), DROP)
+            return
+    d["deadline"] = now + limit if mode == _DEADLINE else math.inf
+    if place == 0:
+        if now + service <= d["deadline"]:
+            _set_timer(w.timer[i], m, now + service, LOCAL_DONE)
+        else:
+            _set_timer(w.timer[i], m, d["deadline"], DROP)
+    elif params["transmission"] > 0.0:
+        arrival = now + params["transmission"]
+        if arrival <= d["deadline"]:
+            _set_timer(w.timer[i], m, arrival, ARRIVE)
+        else:
+            _set_timer(w.timer[i], m, d["deadline"], DROP)
+    else:
+        _join(w.device[i], w.edge[i], w.timer[i], m, now)
+
+
+@_inlined
+def _apply(w, i, m, kind, server, wait):
+    """Carry out an agent's decision; the part that its kind does not use is ignored."""
+    w.device[i, m]["last_decision"] = w.lane[i]["time"]
+    w.device[i, m]["team_mark"] = w.lane[i]["team_area"]
+    if kind == OFFLOAD:
+        w.lane[i]["decisions"] += 1
+        _apply_server(w, i, m, server)
+    else:
+        if kind == JOINT:
+            w.device[i, m]["place"] = server
+        _apply_wait(w, i, m, wait)
+
+
+@_jit
+def _shortest_queue(w, i, m):
+    """Edge node (1..N) with the fewest tasks, ties at random; 0 if there is none."""
+    edges = w.edge[i]
+    best, ties = 0, 0
+    for n in range(edges.shape[0]):
+        if ties == 0 or edges[n]["length"] < edges[best - 1]["length"]:
+            best, ties = n + 1, 1
+        elif edges[n]["length"] == edges[best - 1]["length"]:
+            ties += 1
+    if ties <= 1:
+        return best
+    skip = _pick(_policy_uniform(w.lane[i], w.device[i, m], m), ties)
+    least = edges[best - 1]["length"]
+    for n in range(best - 1, edges.shape[0]):
+        if edges[n]["length"] == least:
+            if skip == 0:
+                return n + 1
+            skip -= 1
+    return best
+
+
+@_jit
+def _potential_game(w, i, m, episodes):
+    """PGOA, repaired: the place with the least expected delay, exploring less and less."""
+    lane, d = w.lane[i], w.device[i, m]
+    places = w.scale.shape[1]
+    if _policy_uniform(lane, d, m) < 1.0 - d["attempts"] / episodes:
+        return _pick(_policy_uniform(lane, d, m), places)
+    best, least = 0, math.inf
+    for place in range(places):
+        pair = w.memory[i, m, place]
+        belief = pair["delay_sum"] / pair["delays"] if pair["delays"] > 0 else 0.0
+        if place > 0:
+            belief *= w.edge[i, place - 1]["length"] + 1
+        if belief < least:
+            best, least = place, belief
+    return best
+
+
+@_inlined
+def _scripted_server(w, i, m):
+    rule = w.rule[m]
+    edges = w.edge.shape[1]
+    code = rule["server"]
+    if code == LOCAL or (edges == 0 and code != SERVER):
+        return 0
+    if code == JSQ:
+        return _shortest_queue(w, i, m)
+    if code == JSQ_UNLESS:
+        place = _shortest_queue(w, i, m)
+        return place if w.edge[i, place - 1]["length"] < rule["server_number"] else 0
+    if code == UNIFORM:
+        return _pick(_policy_uniform(w.lane[i], w.device[i, m], m), edges + 1)
+    if code == EDGE_UNIFORM:
+        return 1 + _pick(_policy_uniform(w.lane[i], w.device[i, m], m), edges)
+    if code == PGOA:
+        return _potential_game(w, i, m, rule["server_number"])
+    return int(rule["server_number"])
+
+
+@_inlined
+def _scripted_wait(w, i, m):
+    rule, d = w.rule[m], w.device[i, m]
+    if rule["wait"] == FIXED:
+        return rule["wait_low"]
+    if rule["wait"] == UNIFORM_WAIT:
+        u = _policy_uniform(w.lane[i], d, m)
+        return rule["wait_low"] + u * (rule["wait_high"] - rule["wait_low"])
+    delay = d["last_done"] - d["gen_last"]
+    return min(max(0.0, rule["wait_low"] - delay), w.params[0]["z_max"])
+
+
+# --- events -----------------------------------------------------------------------------------------------------------
+
+
+@_inlined
+def _area(age, length):
+    """Area under an age that starts at ``age`` and grows for ``length``."""
+    return (age + 0.5 * length) * length
+
+
+@_inlined
+def _complete(w, i, m, now):
+    """Account for the task of device m that ends now: age falls to its delay."""
+    d, lane, params = w.device[i, m], w.lane[i], w.params[0]
+    length = now - d["last_done"]
+    if d["last_done"] >= params["warmup"]:
+        d["area"] += _area(d["last_done"] - d["gen_last"], length)
+        d["length"] += length
+        d["peak"] += now - d["gen_last"]
+        d["wait_sum"] += d["wait"]
+        d["completions"] += 1
+    if params["remembers"]:
+        pair = w.memory[i, m, d["place"]]
+        if pair["seen"] > 0:
+            pair["delay_sum"] += (now - d["gen"]) / pair["seen"]
+            pair["delays"] += 1
+    lane["gen_sum"] += d["gen"] - d["gen_last"]
+    d["gen_last"] = d["gen"]
+    d["last_done"] = now
+
+
+@_inlined
+def _price(w, i, m, waiting, dropped, out, column):
+    """Write cost, duration and terms of device m's interval up to now.
+
+    Called before the event that ends the interval changes the device. ``waiting`` and ``dropped`` say what the
+    device is doing; a joint decision's interval holds all three phases.
+    """
+    lane, d = w.lane[i], w.device[i, m]
+    now, start, gen = lane["time"], d["last_decision"], d["gen_last"]
+    own = _area(start - gen, now - start)
+    out[COST, column] = own
+    out[DURATION, column] = now - start
+    out[TIME, column] = now
+    out[TERM_0, column] = 0.0
+    out[TERM_1, column] = 0.0
+    out[TERM_2, column] = 0.0
+    if w.params[0]["team"]:
+        devices = w.device.shape[1]
+        cost = (lane["team_area"] - d["team_mark"]) / devices
+        out[COST, column] = cost
+        out[TERM_0, column] = own / devices
+        out[TERM_1, column] = cost - own / devices
+    elif waiting:
+        out[TERM_0, column] = own
+    else:
+        first = min(start + d["wait"], d["gen"])
+        last = now if dropped else d["gen"]
+        out[TERM_0, column] = _area(start - gen, first - start)
+        out[TERM_1, column] = _area(last - gen, now - last)
+        out[TERM_2, column] = _area(first - gen, last - first)
+
+
+@_inlined
+def _observe(w, i, m, kind, row, stream):
+    """Write the observation of device m, after its index where ``stream`` is set."""
+    d = w.device[i, m]
+    now = w.lane[i]["time"]
+    at = 0
+    if stream:
+        row[0] = m
+        at = STREAM_OFFSET
+    row[at + KIND] = kind
+    row[at + DELAY] = d["last_done"] - d["gen_last"]
+    row[at + AGE] = now - d["gen_last"]
+    row[at + SINCE_DONE] = now - d["last_done"]
+    for n in range(w.edge.shape[1]):
+        row[at + QUEUES + n] = w.edge[i, n]["length"]
+
+
+@_jit
+def _advance(w, i, until, obs, out, ints):
+    """Run lane i to the next decision of an agent, or to the time ``until``.
+
+    Returns:
+        Whether an agent's decision is pending.
+    """
+    lane, params = w.lane[i], w.params[0]
+    devices, edges, tree = w.device[i], w.edge[i], w.timer[i]
+    team = params["team"]
+    while True:
+        root = tree[1]
+        now, m, code = root["time"], root["device"], root["code"]
+        if now >= until:
+            return False
+        if team:
+            length = now - lane["time"]
+            lane["team_area"] += (devices.shape[0] * (lane["time"] + 0.5 * length) - lane["gen_sum"]) * length
+        lane["time"] = now
+        if code == ARRIVE:
+            _join(devices, edges, tree, m, now)
+            continue
+        d = devices[m]
+        agent = w.rule[m]["agent"]
+        if agent == STAGED_AGENT or (agent == JOINT_AGENT and code < DROP):
+            _price(w, i, m, code == GENERATE, code == DROP, out, i)
+        if code >= DROP:
+            if code == DROP:
+                if d["gen"] >= params["warmup"]:
+                    d["drops"] += 1
+                if d["prev"] != OUTSIDE:
+                    _leave(devices, edges, tree, m, now)
+            d["gen"] = now
+            if agent == JOINT_AGENT:
+                _apply_server(w, i, m, d["place"])
+                continue
+            if agent == SCRIPTED:
+                lane["decisions"] += 1
+                _apply_server(w, i, m, _scripted_server(w, i, m))
+                continue
+            kind = OFFLOAD
+        else:
+            if code == EDGE_DONE:
+                _leave(devices, edges, tree, m, now)
+            _complete(w, i, m, now)
+            if agent == SCRIPTED:
+                _apply_wait(w, i, m, _scripted_wait(w, i, m))
+                continue
+            kind = JOINT if agent == JOINT_AGENT else UPDATE
+        lane["device"] = m
+        lane["kind"] = kind
+        ints[OUT_DEVICE, i] = m
+        ints[OUT_KIND, i] = kind
+        _observe(w, i, m, kind, obs[i], params["stream"])
+        return True
+
+
+# --- reset and step ---------------------------------------------------------------------------------------------------
+
+
+@_jit
+def _reset_lane(w, i, obs, out, ints):
+    """Start the lane's episode: every device has one task, and time runs to the first decision of an agent."""
+    lane, devices, edges, tree = w.lane[i], w.device[i], w.edge[i], w.timer[i]
+    count, params = devices.shape[0], w.params[0]
+    lane["service_key"] = episode_key(lane["seed"], lane["episode"], SERVICE)
+    lane["policy_key"] = episode_key(lane["seed"], lane["episode"], POLICY)
+    lane["time"] = lane["team_area"] = lane["gen_sum"] = 0.0
+    lane["decisions"] = lane["done"] = 0
+    for n in range(edges.shape[0]):
+        edges[n]["head"] = edges[n]["tail"] = NOBODY
+        edges[n]["length"] = 0
+    for node in range(2 * count - 1, 0, -1):
+        timer = tree[node]
+        timer["time"] = math.inf
+        timer["code"] = EDGE_DONE
+        timer["device"] = node - count if node >= count else tree[2 * node]["device"]
+        if node < count:
+            timer["device"] = min(tree[2 * node]["device"], tree[2 * node + 1]["device"])
+    for m in range(count):
+        d = devices[m]
+        d["gen_last"] = d["last_done"] = d["last_decision"] = d["gen"] = 0.0
+        d["wait"] = d["team_mark"] = d["area"] = d["length"] = d["peak"] = d["wait_sum"] = 0.0
+        d["completions"] = d["counted_attempts"] = d["drops"] = d["policy_draws"] = 0
+        d["next"] = NOBODY
+        d["prev"] = OUTSIDE
+        d["deadline"] = math.inf
+        for place in range(w.choices.shape[2]):
+            w.choices[i, m, place] = 0
+            if params["remembers"]:
+                pair = w.memory[i, m, place]
+                pair["draw_sum"] = pair["delay_sum"] = 0.0
+                pair["draws"] = pair["delays"] = pair["seen"] = 0
+        d["place"] = 0
+        shortest = params["initial_queue_limit"]
+        for n in range(edges.shape[0]):
+            if edges[n]["length"] < shortest:
+                d["place"], shortest = n + 1, edges[n]["length"]
+        unit = _unit_service(params, device_key(lane["service_key"], m), 0)
+        d["service"] = w.scale[m, d["place"]] * unit
+        d["attempts"] = 1
+        if d["place"] == 0:
+            _set_timer(tree, m, d["service"], LOCAL_DONE)
+        else:
+            _join(devices, edges, tree, m, 0.0)
+
+
+@_jit
+def reset_lanes(lane, device, edge, timer, memory, choices, rule, scale, params, mask, until, obs, out, ints):
+    """Start an episode in every lane whose mask is set and run it to the first agent's decision.
+
+    Args:
+        lane: the arrays of `World`, in order, up to ``params``; seed and episode of each lane are set already.
+        device: see `World`.
+        edge: see `World`.
+        timer: see `World`.
+        memory: see `World`.
+        choices: see `World`.
+        rule: see `World`.
+        scale: see `World`.
+        params: see `World`.
+        mask: (L,) bool.
+        until: stop there at the latest (only scripted systems need it), in seconds.
+        obs: (L, D) float32, written.
+        out: (6, L) float64, written.
+        ints: (2, L) int32, written.
+    """
+    w = World(lane, device, edge, timer, memory, choices, rule, scale, params)
+    for i in range(lane.shape[0]):
+        if mask[i]:
+            _reset_lane(w, i, obs, out, ints)
+            _advance(w, i, until, obs, out, ints)
+
+
+@_inlined
+def _invalid(w, i, server, wait):
+    """Code of what is wrong with an action: 0 nothing, 1 server, 2 wait; only the part that is used counts."""
+    kind = w.lane[i]["kind"]
+    if kind != UPDATE and not 0 <= server < w.scale.shape[1]:
+        return 1
+    # float32 actions may sit just above a Z_max that float32 cannot represent
+    if kind != OFFLOAD and not 0.0 <= wait <= w.params[0]["z_max"] * (1.0 + 1e-6):
+        return 2
+    return 0
+
+
+@_jit
+def step_lane(lane, device, edge, timer, memory, choices, rule, scale, params, server, wait, obs, out, ints):
+    """One decision in lane 0: the scalar twin of `step_lanes`.
+
+    Returns:
+        0 or 1: done, and whether the horizon is reached; -1 or -2: server or wait is invalid and nothing was done.
+    """
+    w = World(lane, device, edge, timer, memory, choices, rule, scale, params)
+    problem = _invalid(w, 0, server, wait)
+    if problem:
+        return -problem
+    _apply(w, 0, lane[0]["device"], lane[0]["kind"], server, min(wait, params[0]["z_max"]))
+    _advance(w, 0, math.inf, obs, out, ints)
+    lane[0]["done"] = lane[0]["time"] >= params[0]["horizon"]
+    return lane[0]["done"]
+
+
+@_jit
+def step_lanes(
+    lane, device, edge, timer, memory, choices, rule, scale, params, server, wait, skip, obs, out, ints, truncated
+):
+    """One decision in every lane.
+
+    Args:
+        lane: the arrays of `World`, in order, up to ``params``.
+        device: see `World`.
+        edge: see `World`.
+        timer: see `World`.
+        memory: see `World`.
+        choices: see `World`.
+        rule: see `World`.
+        scale: see `World`.
+        params: see `World`.
+        server: (L,) integers.
+        wait: (L,) floats, in seconds.
+        skip: (L,) bool, lanes that are left alone.
+        obs: (L, D) float32, written.
+        out: (6, L) float64, written.
+        ints: (2, L) int32, written.
+        truncated: (L,) bool, written.
+
+    Returns:
+        (lane, code) of the first invalid action with the codes of `step_lane`, and then nothing was done; else (0, 0).
+    """
+    w = World(lane, device, edge, timer, memory, choices, rule, scale, params)
+    for i in range(lane.shape[0]):
+        if not skip[i]:
+            problem = _invalid(w, i, server[i], wait[i])
+            if problem:
+                return i, -problem
+    z_max, horizon = params[0]["z_max"], params[0]["horizon"]
+    for i in range(lane.shape[0]):
+        if skip[i]:
+            continue
+        _apply(w, i, lane[i]["device"], lane[i]["kind"], server[i], min(float(wait[i]), z_max))
+        _advance(w, i, math.inf, obs, out, ints)
+        truncated[i] = lane[i]["time"] >= horizon
+        lane[i]["done"] = truncated[i]
+    return 0, 0
+
+
+@_jit
+def run_lanes(lane, device, edge, timer, memory, choices, rule, scale, params, until, obs, out, ints):
+    """Run fully scripted lanes to the time ``until`` (see `reset_lanes` for the arguments)."""
+    w = World(lane, device, edge, timer, memory, choices, rule, scale, params)
+    for i in range(lane.shape[0]):
+        _advance(w, i, until, obs, out, ints)
+
+
+@_jit
+def open_intervals(lane, device, edge, timer, memory, choices, rule, scale, params, i, step_out, obs, out):
+    """Final observation, cost and duration of every device's open interval in lane i.
+
+    Args:
+        lane: the arrays of `World`, in order, up to ``params``.
+        device: see `World`.
+        edge: see `World`.
+        timer: see `World`.
+        memory: see `World`.
+        choices: see `World`.
+        rule: see `World`.
+        scale: see `World`.
+        params: see `World`.
+        i: the lane.
+        step_out: (6, L) float64: what the step wrote, for the device whose decision is pending.
+        obs: (M, 4 + N) float32, written; ``kind`` is the kind of the device's next decision if its task succeeds.
+        out: (6, M) float64, written.
+    """
+    w = World(lane, device, edge, timer, memory, choices, rule, scale, params)
+    count = device.shape[1]
+    for m in range(count):
+        if m == lane[i]["device"]:
+            _observe(w, i, m, lane[i]["kind"], obs[m], False)
+            out[:, m] = step_out[:, i]
+            continue
+        code = timer[i, count + m]["code"]
+        idle = code == DROP and device[i, m]["prev"] == OUTSIDE and params[0]["drop"] != _DEADLINE
+        kind = OFFLOAD if code == GENERATE or idle else UPDATE
+        _observe(w, i, m, kind, obs[m], False)
+        _price(w, i, m, code == GENERATE, idle, out, m)

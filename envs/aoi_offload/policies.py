@@ -1,0 +1,189 @@
+"""The scripted policies: what to do without learning, by name, for the kernel and for anybody's loop.
+
+A policy is a *server rule* and a *wait rule*:
+
+================= ========================================================================================
+server rule       where the task goes
+================= ========================================================================================
+``local``         the device's own processor
+``uniform``       uniformly on {0, ..., N}
+``edge-uniform``  uniformly on {1, ..., N}
+``jsq``           join the shortest edge queue, ties at random
+``jsq-unless:K``  the shortest edge queue if it holds fewer than K tasks, else local
+``pgoa[:K]``      potential-game offloading, repaired: least expected delay, exploring in the first K attempts
+``server:N``      always place N
+================= ========================================================================================
+
+================= ========================================================================================
+wait rule         waiting time in seconds, never above Z_max
+================= ========================================================================================
+``fixed:Z``       always Z
+``uniform:A:B``   uniform on [A, B]; ``uniform:B`` is uniform on [0, B]
+``threshold:C``   max(0, C - Y), Y being the last delay (the structure of Sun et al., arXiv 1601.02284)
+================= ========================================================================================
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.errors import InvalidInputError
+from .params import AoIParams
+from .state import (
+    DELAY,
+    EDGE_UNIFORM,
+    FIXED,
+    JSQ,
+    JSQ_UNLESS,
+    LOCAL,
+    PGOA,
+    QUEUES,
+    RULE,
+    SCRIPTED,
+    SERVER,
+    SERVER_RULES,
+    THRESHOLD,
+    UNIFORM,
+    UNIFORM_WAIT,
+    WAIT_RULES,
+)
+
+PGOA_ATTEMPTS = 100
+"""Attempts over which the exploration of ``pgoa`` falls from 1 to 0 unless a number is given."""
+
+
+def _numbers(field: str, text: str, names: tuple[str, ...]) -> tuple[str, list[float]]:
+    name, *rest = text.strip().split(":")
+    if name not in names:
+        raise InvalidInputError.of(field, f"one of {', '.join(names)}", text)
+    try:
+        numbers = [float(part) for part in rest]
+    except ValueError:
+        numbers = [math.nan]
+    if not all(map(math.isfinite, numbers)):
+        raise InvalidInputError.of(field, f"{name} followed by finite numbers after colons", text)
+    return name, numbers
+
+
+def _server_rule(text: str, params: AoIParams) -> tuple[int, float]:
+    name, numbers = _numbers("policy", text, SERVER_RULES)
+    code = SERVER_RULES.index(name)
+    if code == PGOA and not numbers:
+        numbers = [PGOA_ATTEMPTS]
+    if len(numbers) != (1 if code in (JSQ_UNLESS, PGOA, SERVER) else 0):
+        raise InvalidInputError.of("policy", f"{name}:NUMBER" if code in (JSQ_UNLESS, SERVER) else name, text)
+    number = numbers[0] if numbers else 0.0
+    if code == SERVER and number not in range(params.n_edges + 1):
+        raise InvalidInputError.of("policy", f"server:N with N an integer in [0, {params.n_edges}]", text)
+    if number < 0 or (code == PGOA and number == 0):
+        raise InvalidInputError.of("policy", f"{name} with a positive number", text)
+    return code, number
+
+
+def _wait_rule(text: str, params: AoIParams) -> tuple[int, float, float]:
+    name, numbers = _numbers("wait", text, WAIT_RULES)
+    code = WAIT_RULES.index(name)
+    if code == UNIFORM_WAIT and len(numbers) == 1:
+        numbers = [0.0, *numbers]
+    if len(numbers) != (2 if code == UNIFORM_WAIT else 1):
+        raise InvalidInputError.of("wait", "fixed:Z, uniform:MAX, uniform:MIN:MAX or threshold:C", text)
+    low, high = numbers[0], numbers[-1]
+    if low < 0 or low > high or (code != THRESHOLD and high > params.z_max):
+        raise InvalidInputError.of("wait", f"{name} with times in [0, {params.z_max:g}] s, in order", text)
+    return code, low, high
+
+
+def rule(params: AoIParams, server: str = "jsq", wait: str = "fixed:0") -> NDArray[np.void]:
+    """The scripted rule of one device as the kernel reads it.
+
+    Args:
+        params: the physics: bounds of servers and waits.
+        server: a server rule of the table above.
+        wait: a wait rule of the table above.
+
+    Returns:
+        A zero-dimensional RULE record.
+
+    Raises:
+        InvalidInputError: unknown rule, or its number is out of range.
+    """
+    record = np.zeros((), RULE)
+    record["agent"] = SCRIPTED
+    record["server"], record["server_number"] = _server_rule(server, params)
+    record["wait"], record["wait_low"], record["wait_high"] = _wait_rule(wait, params)
+    return record
+
+
+class ScriptedPolicy:
+    """A scripted policy that acts on observations, one or a batch at a time.
+
+    It sees what a learner sees, so it fits every loop that a learned policy fits. Compiled simulations use the
+    same rules inside the kernel.
+
+    Args:
+        server: a server rule (see the module's table).
+        wait: a wait rule.
+        params: the physics; None means the ``paper`` preset.
+        seed: of its own generator, for ties and random rules.
+
+    Raises:
+        InvalidInputError: unknown rule, number out of range, or ``pgoa``, which needs the delays that only the
+            simulator reports and therefore runs there only.
+    """
+
+    def __init__(
+        self, server: str = "jsq", wait: str = "fixed:0", params: AoIParams | None = None, seed: int = 0
+    ) -> None:
+        self.params = params or AoIParams.make()
+        self.server, self.wait = server, wait
+        self._rule = rule(self.params, server, wait)
+        if self._rule["server"] == PGOA:
+            raise InvalidInputError("policy: pgoa learns from delays inside the simulator; use it by name there")
+        self._rng = np.random.default_rng(seed)
+
+    def __call__(self, obs: NDArray[np.float32]) -> dict[str, Any]:
+        """Choose an action.
+
+        Args:
+            obs: (4 + N,) observation, or (n, 4 + N) for a batch; without a device index.
+
+        Returns:
+            ``{"server": int, "wait": (1,) float32}``, or arrays of shapes (n,) and (n, 1) for a batch.
+        """
+        batch = np.atleast_2d(np.asarray(obs, np.float64))
+        server, wait = self._servers(batch), self._waits(batch)
+        action_wait = np.minimum(wait, self.params.z_max).astype(np.float32)[:, None]
+        if np.ndim(obs) == 1:
+            return {"server": int(server[0]), "wait": action_wait[0]}
+        return {"server": server, "wait": action_wait}
+
+    act = __call__
+
+    def _servers(self, obs: NDArray[np.float64]) -> NDArray[np.int64]:
+        code, number = int(self._rule["server"]), float(self._rule["server_number"])
+        size, edges = len(obs), self.params.n_edges
+        if code == SERVER:
+            return np.full(size, int(number))
+        if code == LOCAL or edges == 0:
+            return np.zeros(size, np.int64)
+        if code == UNIFORM:
+            return self._rng.integers(0, edges + 1, size)
+        if code == EDGE_UNIFORM:
+            return self._rng.integers(1, edges + 1, size)
+        queues = obs[:, QUEUES:]
+        shortest = queues.min(axis=1)
+        ties = queues == shortest[:, None]
+        place = 1 + np.argmax(ties * self._rng.uniform(0.5, 1.0, queues.shape), axis=1)
+        return place if code == JSQ else np.where(shortest < number, place, 0)
+
+    def _waits(self, obs: NDArray[np.float64]) -> NDArray[np.float64]:
+        code, low, high = int(self._rule["wait"]), float(self._rule["wait_low"]), float(self._rule["wait_high"])
+        if code == FIXED:
+            return np.full(len(obs), low)
+        if code == UNIFORM_WAIT:
+            return self._rng.uniform(low, high, len(obs))
+        return np.maximum(0.0, low - obs[:, DELAY])

@@ -1,0 +1,209 @@
+"""The simulator behind every face: arrays, kernel calls, seeds, statistics. It knows nothing of Gymnasium."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.errors import InvalidInputError
+from . import kernel
+from .params import AoIParams
+from .state import (
+    COST,
+    DURATION,
+    OUT_DEVICE,
+    OUT_KIND,
+    STATE_FIELDS,
+    STREAM_OFFSET,
+    TERM_0,
+    TERM_1,
+    TERM_2,
+    TIME,
+    World,
+    allocate,
+)
+
+SELFISH_TERMS = ("waiting", "processing", "dropped")
+TEAM_TERMS = ("own", "others")
+OBJECTIVES = ("selfish", "team")
+
+
+class Buffers:
+    """Where the kernel writes the results of a reset or step of L lanes."""
+
+    def __init__(self, lanes: int, width: int) -> None:
+        self.obs = np.empty((lanes, width), np.float32)
+        self.out = np.empty((6, lanes))
+        self.ints = np.empty((2, lanes), np.int32)
+
+
+class Simulator:
+    """L independent systems of M devices and N edge nodes, advanced from decision to decision.
+
+    Args:
+        params: the physics.
+        rules: (M,) RULE records: who decides for each device, and how.
+        lanes: number of systems L.
+        horizon: truncation time in seconds.
+        objective: ``"selfish"`` prices a device's own age, ``"team"`` the mean over all devices.
+        stream: observations carry the device's index.
+        warmup: cycles that start before it are not counted in the statistics, in seconds.
+
+    Raises:
+        InvalidInputError: horizon, objective or warmup out of range.
+    """
+
+    def __init__(
+        self,
+        params: AoIParams,
+        rules: NDArray[np.void],
+        lanes: int = 1,
+        *,
+        horizon: float = np.inf,
+        objective: str = "selfish",
+        stream: bool = False,
+        warmup: float = 0.0,
+    ) -> None:
+        if not (isinstance(horizon, float | int) and horizon > 0):
+            raise InvalidInputError.of("horizon", "a positive number of seconds", horizon)
+        if objective not in OBJECTIVES:
+            raise InvalidInputError.of("objective", " or ".join(OBJECTIVES), objective)
+        if not 0 <= warmup < np.inf:
+            raise InvalidInputError.of("warmup", "a finite number of seconds >= 0", warmup)
+        self.params, self.lanes = params, lanes
+        team = objective == "team"
+        self.term_names = TEAM_TERMS if team else SELFISH_TERMS
+        self.width = params.n_edges + 4 + (STREAM_OFFSET if stream else 0)
+        self.world: World = allocate(params, rules, lanes, horizon=horizon, warmup=warmup, team=team, stream=stream)
+        self._everyone = np.ones(lanes, bool)
+        self._nobody = np.zeros(lanes, bool)
+        self._seeded = False
+
+    # --- episodes -----------------------------------------------------------------------------------------------------
+
+    def seed(self, seeds: NDArray[np.uint64]) -> None:
+        """Give every lane its seed; the next `reset` starts episode 0."""
+        self.world.lane["seed"] = seeds
+        self.world.lane["episode"] = -1
+        self._seeded = True
+
+    @property
+    def seeded(self) -> bool:
+        """Whether `seed` was called."""
+        return self._seeded
+
+    def reset(self, mask: NDArray[np.bool_] | None = None, until: float = np.inf) -> Buffers:
+        """Start the next episode of the masked lanes (all by default) and run to the first agent's decision."""
+        mask = self._everyone if mask is None else mask
+        buffers = Buffers(self.lanes, self.width)
+        self.world.lane["episode"] += mask
+        kernel.reset_lanes(*self.world, mask, until, buffers.obs, buffers.out, buffers.ints)
+        return buffers
+
+    def step(
+        self,
+        server: NDArray[np.int64],
+        wait: NDArray[np.floating[Any]],
+        skip: NDArray[np.bool_] | None = None,
+        buffers: Buffers | None = None,
+    ) -> tuple[Buffers, NDArray[np.bool_]]:
+        """One decision in every lane that is not skipped.
+
+        Args:
+            server: (L,) servers; ignored where the pending decision does not choose one.
+            wait: (L,) waiting times in seconds; ignored likewise.
+            skip: (L,) lanes to leave alone; their rows of ``buffers`` stay.
+            buffers: where to write; fresh by default.
+
+        Returns:
+            The results and the (L,) truncation flags.
+
+        Raises:
+            InvalidInputError: an action that counts is NaN or out of range; then no lane has moved.
+        """
+        buffers = buffers or Buffers(self.lanes, self.width)
+        truncated = np.zeros(self.lanes, bool)
+        skip = self._nobody if skip is None else skip
+        lane, problem = kernel.step_lanes(
+            *self.world, server, wait, skip, buffers.obs, buffers.out, buffers.ints, truncated
+        )
+        if problem:
+            raise self.invalid_action(problem, server[lane], wait[lane], lane)
+        return buffers, truncated
+
+    def invalid_action(self, problem: int, server: Any, wait: Any, lane: int | None = None) -> InvalidInputError:
+        """The error for a kernel's code of an invalid action."""
+        where = "" if lane is None else f" of lane {lane}"
+        if problem == -1:
+            return InvalidInputError.of(f"server{where}", f"an integer in [0, {self.params.n_edges}]", int(server))
+        return InvalidInputError.of(f"wait{where}", f"a number in [0, {self.params.z_max:g}] s", float(wait))
+
+    # --- results ------------------------------------------------------------------------------------------------------
+
+    def info(self, buffers: Buffers) -> dict[str, Any]:
+        """The info arrays of a reset or step, each (L,)."""
+        out, ints = buffers.out, buffers.ints
+        terms = (out[TERM_0], out[TERM_1], out[TERM_2])
+        return {
+            "cost": out[COST],
+            "duration": out[DURATION],
+            "time": out[TIME],
+            "cost_terms": dict(zip(self.term_names, terms, strict=False)),
+            "device": ints[OUT_DEVICE],
+            "kind": ints[OUT_KIND],
+        }
+
+    def open_intervals(self, lane: int, buffers: Buffers) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Final observations (M, 4 + N) and, in rows as in a step's output, the open intervals (6, M) of a lane."""
+        devices = self.params.n_devices
+        obs = np.empty((devices, self.params.n_edges + 4), np.float32)
+        out = np.empty((6, devices))
+        kernel.open_intervals(*self.world, lane, buffers.out, obs, out)
+        return obs, out
+
+    def statistics(self) -> dict[str, NDArray[Any]]:
+        """What happened since the last reset, per lane and device, over the cycles that started after the warm-up.
+
+        Returns:
+            Arrays (L, M): ``completions``; sums over completed cycles ``area`` (s^2), ``time`` (s), ``peak`` (age just
+            before completion, s), ``wait_sum`` (chosen waits, s) with ``waits`` how many; ``attempts`` and ``drops``;
+            ``last_done`` (s); ``paper_area`` (s^2), the released code's numerator: the trapezoids from the second
+            cycle on, which telescope to area - Y^2 / 2. ``servers`` is (L, M, N + 1).
+        """
+        d = self.world.device
+        first_counts = self.world.params["warmup"][0] == 0.0
+        completions = d["completions"].astype(np.int64)
+        delay = d["last_done"] - d["gen_last"]
+        return {
+            "completions": completions,
+            "area": d["area"].copy(),
+            "time": d["length"].copy(),
+            "peak": d["peak"].copy(),
+            "wait_sum": d["wait_sum"].copy(),
+            "waits": np.maximum(completions - int(first_counts), 0),
+            "attempts": d["counted_attempts"].astype(np.int64),
+            "drops": d["drops"].astype(np.int64),
+            "last_done": d["last_done"].copy(),
+            "paper_area": d["area"] - 0.5 * delay**2,
+            "servers": self.world.choices.astype(np.int64),
+        }
+
+    def get_state(self) -> dict[str, NDArray[Any]]:
+        """A copy of everything that changes while the simulator runs; `set_state` continues bit for bit."""
+        return {name: getattr(self.world, name).copy() for name in STATE_FIELDS}
+
+    def set_state(self, state: dict[str, NDArray[Any]]) -> None:
+        """Continue from a copied state.
+
+        Raises:
+            InvalidInputError: an array is missing or does not fit these parameters; nothing is written then.
+        """
+        for name in STATE_FIELDS:
+            mine, given = getattr(self.world, name), state.get(name)
+            if given is None or given.shape != mine.shape or given.dtype != mine.dtype:
+                raise InvalidInputError(f"state: {name!r} must be an array of shape {mine.shape} and type {mine.dtype}")
+        for name in STATE_FIELDS:
+            getattr(self.world, name)[...] = state[name]
+        self._seeded = True
