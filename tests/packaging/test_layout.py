@@ -106,6 +106,8 @@ def test_no_file_names_a_package_index(repository: Path) -> None:
     for folder, children, names in os.walk(repository):
         children[:] = [child for child in children if not made.fullmatch(child)]
         for name in names:
+            if Path(folder, name).is_symlink():
+                continue
             text = Path(folder, name).read_bytes().decode("utf-8", errors="ignore")
             found += [f"{name}: {word}" for word in banned if word in text and name != SELF]
     assert found == []
