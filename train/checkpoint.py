@@ -247,7 +247,7 @@ def _no_constant(text: str) -> Any:
 def _reason(error: Exception) -> str:
     if isinstance(error, KeyError):
         return f"missing key {error}"
-    return "nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
+    return "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())[:200]
 
 
 def _read_bytes(path: Path, limit: int) -> bytes:
@@ -259,13 +259,16 @@ def _read_bytes(path: Path, limit: int) -> bytes:
     except OSError as error:
         link = " (a link)" if path.is_symlink() else ""
         raise CheckpointError(f"{path}: cannot be opened{link}: {os.strerror(error.errno or 0)}") from None
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
+    try:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise CheckpointError(f"{path}: not a regular file")
         if status.st_size > limit:
             raise CheckpointError(f"{path}: {status.st_size} bytes, at most {limit} expected")
-        return file.read()
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
 
 
 def _read_entry(folder: Path, entry: FileEntry) -> tuple[Path, bytes]:
@@ -284,7 +287,7 @@ def _parse_tensors(folder: Path, entry: FileEntry) -> dict[str, Any]:
     try:
         return dict(safetensors.load(data))
     except Exception as error:  # the library raises its own type, and others for hostile headers
-        raise CheckpointError(f"{path}: not a valid safetensors file ({str(error)[:200]})") from None
+        raise CheckpointError(f"{path}: not a valid safetensors file ({_reason(error)})") from None
 
 
 def _parse_array(folder: Path, entry: FileEntry) -> NDArray[Any]:
@@ -306,4 +309,4 @@ def _parse_array(folder: Path, entry: FileEntry) -> NDArray[Any]:
         flat = np.frombuffer(data, dtype=dtype, offset=buffer.tell())
         return flat.reshape(shape, order="F" if fortran else "C").copy()
     except (ValueError, SyntaxError, RecursionError, OverflowError, MemoryError) as error:
-        raise CheckpointError(f"{path}: not a valid .npy array ({str(error)[:200]})") from None
+        raise CheckpointError(f"{path}: not a valid .npy array ({_reason(error)})") from None
