@@ -69,18 +69,3 @@ def test_required_modules_belong_to_the_extra_that_is_named(
                 assert distribution in wanted[extra], f"{name}: {module} is not in [{extra}]"
                 calls += 1
     assert calls > 0
-
-
-def test_readme_lists_the_extras_and_the_targets(repository: Path, project: dict[str, Any]) -> None:
-    readme = (repository / "README.md").read_text()
-    table = readme[readme.index("| extra |") :]
-    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(project["project"]["optional-dependencies"])
-    makefile = (repository / "Makefile").read_text()
-    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
-    assert set(re.findall(r"`?make ([a-z-]+)", readme)) <= targets
-
-
-def test_readme_opens_with_the_two_commands(repository: Path) -> None:
-    block = (repository / "README.md").read_text().split("```")[1]
-    assert re.findall(r"^make \w+", block, re.MULTILINE) == ["make demo", "make test"]
-    assert "\nmake test" in (repository / ".ci" / "run").read_text()
