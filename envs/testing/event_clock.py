@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 from pettingzoo import AECEnv
@@ -10,6 +10,9 @@ from pettingzoo import AECEnv
 from .actions import Actor
 from .contract import Freshness, Ledger, Policy, check_reward, close, fail, read_interval
 from .digest import step_digest
+
+Pending = Callable[[AECEnv[Any, Any, Any]], Mapping[Any, float]]
+"""Reads the time of every living agent's next decision."""
 
 _OTHER_SEED = 1_000_003
 
@@ -22,11 +25,13 @@ def check_event_clock(
     policy: Policy | None = None,
     reward_is_cost: bool = True,
     stochastic: bool = True,
+    pending: Pending | None = None,
 ) -> int:
     """Check that an AEC environment asks its agents in the order of an event clock.
 
-    The clock (``info["time"]`` of the selected agent) never goes back, which is to say that `agent_selection` is the
-    agent with the earliest pending decision. What `last` reports spans the time since that agent's own previous
+    The clock (``info["time"]`` of the selected agent) never goes back, as it must where `agent_selection` is the agent
+    with the earliest pending decision. (An agent that is never asked cannot be told from a patient one by looking at
+    the clock: `pending` tells.) What `last` reports spans the time since that agent's own previous
     decision: cost, duration and cost_terms keep the contract, and each agent's durations since reset add up to its
     time. A truncation reaches all agents at one instant, and each gets a final observation with its open interval.
     Observations lie in their spaces and are fresh, and a run is a function of the seed and the actions.
@@ -39,6 +44,8 @@ def check_event_clock(
         reward_is_cost: demand reward == -cost. An agent's first interval is exempt: it may begin before the first
             step, where PettingZoo knows no reward.
         stochastic: demand that another seed gives another run; pass False for a deterministic model.
+        pending: reads every living agent's next decision time from the environment, if that can be known in advance;
+            the selected agent's must then be the smallest.
 
     Returns:
         The number of finished episodes seen in one run: 0 means that no episode end was checked.
@@ -46,18 +53,24 @@ def check_event_clock(
     Raises:
         ContractError: with one sentence that says what is wrong, and where.
     """
-    first, episodes = _run(env, seed, steps, policy, reward_is_cost)
-    again, _ = _run(env, seed, steps, policy, reward_is_cost)
+    rules = (steps, policy, reward_is_cost, pending)
+    first, episodes = _run(env, seed, *rules)
+    again, _ = _run(env, seed, *rules)
     if first != again:
         step = next((k for k, (a, b) in enumerate(zip(first, again, strict=False)) if a != b), len(first))
         fail(f"decision {step}", f"two runs with seed {seed} and the same actions differ")
-    if stochastic and first == _run(env, seed + _OTHER_SEED, steps, policy, reward_is_cost)[0]:
+    if stochastic and first == _run(env, seed + _OTHER_SEED, *rules)[0]:
         fail("reset", f"seeds {seed} and {seed + _OTHER_SEED} give the same run")
     return episodes
 
 
 def _run(
-    env: AECEnv[Any, Any, Any], seed: int, steps: int, policy: Policy | None, reward_is_cost: bool
+    env: AECEnv[Any, Any, Any],
+    seed: int,
+    steps: int,
+    policy: Policy | None,
+    reward_is_cost: bool,
+    pending: Pending | None,
 ) -> tuple[list[bytes], int]:
     env.reset(seed=seed)
     actors = {a: Actor(env.action_space(a), (0, i), policy) for i, a in enumerate(env.possible_agents)}
@@ -70,6 +83,8 @@ def _run(
         observation, reward, terminated, truncated, info = env.last()
         over = episode.enter(agent, observation, reward, terminated, truncated, info, where)
         trail.append(step_digest(observation, reward, terminated, truncated, info))
+        if pending and not over:
+            _check_earliest(agent, pending(env), where)
         env.step(None if over else actors[agent](observation, info))
         if not env.agents:
             episode.close(where)
@@ -79,6 +94,16 @@ def _run(
             for actor in actors.values():
                 actor.restart()
     return trail, episodes
+
+
+def _check_earliest(agent: Hashable, pending: Mapping[Any, float], where: str) -> None:
+    first = min(pending, key=lambda name: pending[name])
+    if pending[agent] > pending[first]:
+        fail(
+            where,
+            f"agent_selection is {agent}, pending at {pending[agent]!r}, but the earliest pending decision is that of "
+            f"{first} at {pending[first]!r}",
+        )
 
 
 class _Episode:

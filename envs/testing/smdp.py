@@ -291,10 +291,14 @@ def _same_step_end(
             fail(where, f"the episode is over but info[{key!r}] is missing")
     _in_space(space, info["final_obs"], where, "final_obs")
     reset = _reset_info(info, where)
-    interval = lane.advance(info["final_obs"], reward, terminated, truncated, info, where)
-    final = read_interval(info["final_info"], where, interval.agent, "info['final_info']")
-    if final != interval:
-        fail(where, f"final_info has {final}, but the finished transition beside the reward is {interval}")
+    top, final = read_interval(info, where), read_interval(info["final_info"], where, name="info['final_info']")
+    if top != final:
+        fail(
+            where,
+            "info beside the reward must belong to the finished transition, but says "
+            f"{top} where final_info says {final}",
+        )
+    lane.advance(info["final_obs"], reward, terminated, truncated, info, where)
     lane.begin(observation, reset, where, "info['reset_info']")
 
 

@@ -159,9 +159,9 @@ def _compare(
                     pairs[i].restart()
                     pairs[i].equal("info", lane_info(infos, i), pairs[i].seen[1], where)
                 pairs[i].equal("the observation", observation, pairs[i].seen[0], where)
-    vec.close()  # type: ignore[no-untyped-call]
+    vec.close()
     for pair in pairs:
-        pair.env.close()
+        pair.env.close()  # type: ignore[no-untyped-call]
     return episodes
 
 
@@ -179,7 +179,7 @@ def _check_collisions(vec: VectorEnv[Any, Any, Any], seed: int, steps: int, poli
         observations, _, terminations, truncations, infos = vec.step(batch_actions(vec.single_action_space, actions))
         if (terminations | truncations).any():
             break  # the lanes' episodes are no longer in step
-    vec.close()  # type: ignore[no-untyped-call]
+    vec.close()
     seen: dict[bytes, int] = {}
     for lane, trail in enumerate(trails):
         twin = seen.setdefault(digest(*trail), lane)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import ClassVar
 
 import gymnasium
 import numpy as np
@@ -58,7 +59,7 @@ class System:
 class Env(gymnasium.Env):
     """Scalar environment: the event stream of `agents` agents."""
 
-    metadata = {"render_modes": []}
+    metadata: ClassVar = {"render_modes": []}
 
     def __init__(self, agents=1):
         self.system = System(agents)
@@ -140,7 +141,7 @@ class Vector(VectorEnv):
 class AEC(AECEnv):
     """The same system on an event clock."""
 
-    metadata = {"name": "toy_v0", "render_modes": [], "is_parallelizable": False}
+    metadata: ClassVar = {"name": "toy_v0", "render_modes": [], "is_parallelizable": False}
 
     def __init__(self, agents=3):
         self.system = System(agents)
@@ -200,7 +201,7 @@ class AEC(AECEnv):
 class Parallel(ParallelEnv):
     """The same system, one decision per step; everybody hears of the stretch since the previous event."""
 
-    metadata = {"name": "toy_parallel_v0", "render_modes": []}
+    metadata: ClassVar = {"name": "toy_parallel_v0", "render_modes": []}
 
     def __init__(self, agents=3):
         self.system = System(agents)
