@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from .game import AoIOffloadGameEnv, AoIOffloadGameVectorEnv, aec_env, parallel_env
     from .params import AoIParams
     from .policies import ScriptedPolicy
-    from .simulate import simulate
 
 _HOMES = {
     "AoIOffloadEnv": "env",
@@ -24,7 +23,6 @@ _HOMES = {
     "ScriptedPolicy": "policies",
     "aec_env": "game",
     "parallel_env": "game",
-    "simulate": "simulate",
 }
 
 __all__ = [
@@ -36,7 +34,6 @@ __all__ = [
     "ScriptedPolicy",
     "aec_env",
     "parallel_env",
-    "simulate",
 ]
 
 
