@@ -15,28 +15,29 @@ else:
     tyro = require("tyro", "cli")
     SubcommandApp = require("tyro.extras", "cli").SubcommandApp
 
+Run = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+
 
 def make_app() -> SubcommandApp:
     """All commands under one name."""
     simulate = SubcommandApp()
-    simulate.command(simulate_aoi, name="aoi")
+    simulate.command(name="aoi")(simulate_aoi)
     app = SubcommandApp()
     app.command(train)
     app.command(evaluate)
     app.command(report)
     app.command(verify)
     app.command(simulate, name="simulate", help="Run scripted policies in the compiled simulator.")
-    app.command(bench)
     app.command(envs)
     return app
 
 
 def train(
-    config: Annotated[str | None, tyro.conf.Positional] = None,
-    out: Path | None = None,
+    config: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="CONFIG")] = None,
+    out: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None,
     overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
-    resume: Path | None = None,
-    set: tuple[str, ...] = (),
+    resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None,
+    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FIELD.PATH=VALUE ...")] = (),
 ) -> int:
     """Train from a config, or continue a run. Any config field can be overridden: --env.n_devices 40 --seed 3.
 
@@ -47,24 +48,151 @@ def train(
         resume: Continue this run bit for bit; takes no config and no overrides.
         set: Overrides as FIELD.PATH=VALUE, another spelling of --FIELD.PATH VALUE.
     """
+    from ..eval.evaluate import score_checkpoint
     from ..train.config import load_config
     from ..train.config_io import packaged, parse_overrides
     from ..train.progress import make_progress
     from ..train.trainer import resume as continue_run
     from ..train.trainer import train as train_run
     from .output import print_result
-    from .wiring import training_evaluator
 
     if resume is not None:
         if config is not None or out is not None or set or overwrite:
             raise InvalidInputError("--resume continues the configuration in RUN/run.json; give nothing else with it")
-        print_result(continue_run(resume, evaluator=training_evaluator(), progress=make_progress()))
+        print_result(continue_run(resume, evaluator=score_checkpoint, progress=make_progress()))
         return 0
     if config is None:
         raise InvalidInputError(f"CONFIG is missing: a YAML file or one of {', '.join(packaged())}")
     settings = load_config(config, parse_overrides(set))
     folder = out or Path("runs") / settings.name
-    print_result(
-        train_run(settings, folder, overwrite=overwrite, evaluator=training_evaluator(), progress=make_progress())
+    print_result(train_run(settings, folder, overwrite=overwrite, evaluator=score_checkpoint, progress=make_progress()))
+    return 0
+
+
+def evaluate(
+    run: Run,
+    checkpoint: str = "best",
+    seeds: int = 64,
+    horizon: Annotated[float | None, tyro.conf.arg(metavar="SECONDS")] = None,
+) -> int:
+    """Compare a trained policy with every baseline and the optimum; writes RUN/evaluation.json and RUN/report.html.
+
+    Args:
+        run: The run folder.
+        checkpoint: best, last or a step.
+        seeds: Number of evaluation seeds, the same for every policy.
+        horizon: Length of an evaluation episode in seconds; default four training episodes.
+    """
+    from ..eval.evaluate import evaluate_run
+    from ..eval.report import write_report
+    from ..eval.terminal import print_evaluation
+
+    found = evaluate_run(run, seeds=seeds, horizon=horizon, checkpoint=_which(checkpoint))
+    print_evaluation(found)
+    print(f"report: {write_report(run).resolve()}")
+    return 0
+
+
+def _which(checkpoint: str) -> Literal["best", "last"] | int:
+    if checkpoint == "best":
+        return "best"
+    if checkpoint == "last":
+        return "last"
+    if checkpoint.isascii() and checkpoint.isdigit():
+        return int(checkpoint)
+    raise InvalidInputError.of("--checkpoint", "best, last or a step", checkpoint)
+
+
+def report(run: Run) -> int:
+    """Draw RUN/report.html again from the stored evaluation.
+
+    Args:
+        run: The run folder.
+    """
+    from ..eval.report import write_report
+
+    print(f"report: {write_report(run).resolve()}")
+    return 0
+
+
+def verify(run: Run) -> int:
+    """Check hashes, repeat the beginning of the training, and compute the reported evaluation again.
+
+    Args:
+        run: The run folder; it is only read.
+    """
+    from ..train.progress import make_progress
+    from ..train.verify import verify_run
+    from .output import print_checks
+    from .verification import verify_evaluation
+
+    checks = [*verify_run(run, make_progress()), *verify_evaluation(run)]
+    print_checks(checks)
+    return 0 if all(check.holds for check in checks) else 1
+
+
+def simulate_aoi(
+    devices: int = 20,
+    edge_ghz: tuple[float, ...] = (41.8, 41.8),
+    local_ghz: tuple[float, ...] = (2.5,),
+    task_mbit: float = 30.0,
+    density: float = 0.297,
+    service: str = "exponential",
+    drop: str = "none",
+    drop_mean: Literal["true", "running"] = "true",
+    transmission: str = "none",
+    z_max: float = 3.0,
+    policy: str = "jsq",
+    wait: str = "fixed:0",
+    horizon: float = 20_000.0,
+    warmup: float = 0.0,
+    seeds: int = 5,
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+) -> int:
+    """Age of information of scripted devices that share edge nodes.
+
+    Args:
+        devices: Number of mobile devices.
+        edge_ghz: Capacity of each edge node (GHz); none makes every task local.
+        local_ghz: Capacity of a device (GHz): one number, or one per device.
+        task_mbit: Task size (Mbit).
+        density: Processing density (Gcycle/Mbit).
+        service: exponential | lognormal:SIGMA | deterministic | hyperexp:CV2.
+        drop: none | authors:K | cutoff:K | deadline:K, K times the mean service time.
+        drop_mean: The mean behind K: of the law, or the running mean of the draws.
+        transmission: none | fixed:SECONDS | shannon:MHZ:SNR_DB.
+        z_max: Longest wait (s).
+        policy: local | uniform | edge-uniform | jsq | jsq-unless:K | pgoa[:K] | server:N.
+        wait: fixed:Z | uniform:MAX | uniform:MIN:MAX | threshold:C (s).
+        horizon: Simulated time (s).
+        warmup: Cycles that start before this time (s) are not counted.
+        seeds: Number of independent systems, seeds 0, 1, ...
+        json: Print JSON instead of a table.
+    """
+    from ..envs.aoi_offload.params import AoIParams
+    from ..envs.aoi_offload.simulate import simulate
+    from .output import print_simulation
+
+    params = AoIParams.make(
+        n_devices=devices,
+        edge_ghz=edge_ghz,
+        local_ghz=local_ghz[0] if len(local_ghz) == 1 else local_ghz,
+        task_mbit=task_mbit,
+        density=density,
+        service=service,
+        drop=drop,
+        drop_mean=drop_mean,
+        transmission=transmission,
+        z_max=z_max,
     )
+    found = simulate(params, policy, wait, horizon=horizon, seeds=seeds, warmup=warmup)
+    print_simulation(found, as_json=json)
+    return 0
+
+
+def envs() -> int:
+    """List the environments: id, what it is, action and observation space."""
+    from .output import print_environments
+
+    print_environments()
     return 0

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ..envs.core.errors import EdgewiseError
 
-TRAIN_FLAGS = ("--out", "--overwrite", "--no-overwrite", "--resume", "--set", "--help")
+TRAIN_FLAGS = ("--out", "--overwrite", "--resume", "--set", "--help")
 INTERRUPTED = 130
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..envs.core.extras import require
 
 if TYPE_CHECKING:
+    from ..envs.aoi_offload.simulate import Simulation
     from ..train.trainer import RunResult
     from ..train.verify import Check
 
@@ -38,4 +39,50 @@ def print_result(result: RunResult) -> None:
 
 def print_checks(checks: Sequence[Check]) -> None:
     """Print a verification, one line per claim."""
-    print_table("verification", ("", "claim", "detail"), [("ok" if c.holds else "FAILED", c.claim, c.detail) for c in checks])
+    print_table(
+        "verification", ("", "claim", "detail"), [("ok" if c.holds else "FAILED", c.claim, c.detail) for c in checks]
+    )
+
+
+def print_simulation(found: Simulation, as_json: bool) -> None:
+    """Print the figures of a scripted simulation, each a mean over seeds and devices."""
+    from ..eval.statistics import standard_error
+
+    seeds = len(found.mean_age)
+    figures: dict[str, Any] = {
+        "mean_age": float(found.mean_age.mean()),
+        "mean_age_authors": float(found.mean_age_authors.mean()),
+        "stderr": standard_error(found.mean_age) if seeds > 1 else None,
+        "decisions": int(found.decisions.sum()),
+        "drop_rate": found.drop_rate,
+        "mean_wait": found.mean_wait,
+        "server_shares": found.server_shares.tolist(),
+        "seconds": found.seconds,
+    }
+    if as_json:
+        print_json(figures)
+        return
+    error = "" if figures["stderr"] is None else f" ± {figures['stderr']:.5f}"
+    shares = "  ".join(f"{share:.3f}" for share in figures["server_shares"])
+    rows = [
+        ("mean age", f"{figures['mean_age']:.5f}{error} s"),
+        ("the papers' estimator", f"{figures['mean_age_authors']:.5f} s"),
+        ("drop rate", f"{figures['drop_rate']:.4f}"),
+        ("mean wait", f"{figures['mean_wait']:.4f} s"),
+        ("server shares (local, edges)", shares),
+        ("decisions", f"{figures['decisions']:,} in {figures['seconds']:.2f} s"),
+    ]
+    print_table(f"{seeds} seed{'s' if seeds > 1 else ''}, mean ± standard error", ("figure", "value"), rows)
+
+
+def print_environments() -> None:
+    """Print every registered id of the suite with the first line of its class's documentation and its spaces."""
+    import gymnasium
+
+    rows = []
+    for name in sorted(id for id in gymnasium.registry if id.startswith("edgewise/")):
+        env = gymnasium.make(name)
+        doc = (type(env.unwrapped).__doc__ or "").strip().partition("\n")[0]
+        rows.append((name, doc, str(env.action_space), str(env.observation_space)))
+        env.close()  # type: ignore[no-untyped-call]  # untyped in Gymnasium
+    print_table("environments", ("id", "what", "action space", "observation space"), rows)

@@ -1,6 +1,6 @@
 """Checkpoints that cannot execute code: safetensors for tensors, `.npy` for arrays, JSON for the rest.
 
-A checkpoint is a folder ``step_000000012000`` with a ``manifest.json`` (what it is, sizes and SHA-256 of every file, the
+A checkpoint is a folder ``step_000000012000`` with a ``manifest.json`` (what it is, size and SHA-256 of every file, the
 learner's scalars), at most one ``tensors.safetensors`` and one ``.npy`` per array. It appears by one rename after every
 byte is on disk, so a killed process or a full disk never leaves half a checkpoint or harms an earlier one.
 """
@@ -25,7 +25,6 @@ from ..envs.core.errors import CheckpointError
 from ..envs.core.extras import require
 from . import atomic
 
-FORMAT = "edgewise-checkpoint"
 MANIFEST, TENSORS = "manifest.json", "tensors.safetensors"
 _MANIFEST_LIMIT = 64 * 2**20  # bytes; the learner's scalars are a few kilobytes
 _NPY_KINDS = "biufcSUV"  # V: records, whose fields are checked for objects too
@@ -120,7 +119,7 @@ def save(
             for index, name in enumerate(sorted(snapshot.arrays))
         }
         manifest = Manifest(
-            format=FORMAT,
+            format="edgewise-checkpoint",
             version=1,
             step=step,
             learner=learner,
@@ -203,7 +202,11 @@ def steps(folder: Path) -> list[int]:
 
 def best_step(folder: Path) -> int | None:
     """Step of the checkpoint with the lowest score (the earliest of equals); None if none was evaluated."""
-    scored = [(m.score, m.step) for m in (read_manifest(folder / folder_name(s)) for s in steps(folder)) if m.score is not None]
+    scored = [
+        (m.score, m.step)
+        for m in (read_manifest(folder / folder_name(s)) for s in steps(folder))
+        if m.score is not None
+    ]
     return min(scored)[1] if scored else None
 
 
@@ -277,7 +280,9 @@ def _read_entry(folder: Path, entry: FileEntry) -> tuple[Path, bytes]:
     if len(data) != entry.bytes:
         raise CheckpointError(f"{path}: truncated, {len(data)} of {entry.bytes} bytes")
     if hashlib.sha256(data).hexdigest() != entry.sha256:
-        raise CheckpointError(f"{path}: its SHA-256 differs from the one in {MANIFEST}; the file was changed or damaged")
+        raise CheckpointError(
+            f"{path}: its SHA-256 differs from the one in {MANIFEST}; the file was changed or damaged"
+        )
     return path, data
 
 
@@ -308,5 +313,5 @@ def _parse_array(folder: Path, entry: FileEntry) -> NDArray[Any]:
             raise ValueError(f"header says {expected} bytes of data, the file has {len(data) - buffer.tell()}")
         flat = np.frombuffer(data, dtype=dtype, offset=buffer.tell())
         return flat.reshape(shape, order="F" if fortran else "C").copy()
-    except (ValueError, SyntaxError, RecursionError, OverflowError, MemoryError) as error:
+    except Exception as error:  # hostile headers also raise tokenizer, syntax, recursion and memory errors
         raise CheckpointError(f"{path}: not a valid .npy array ({_reason(error)})") from None

@@ -51,12 +51,14 @@ class EnvConfig(Section):
 
     id: Literal["edgewise/AoIOffload-v0"] = "edgewise/AoIOffload-v0"
     preset: Literal["paper", "heterogeneous", "single", "small"] = "paper"
-    num_envs: int = Field(16, ge=1, le=65536, description="[-] independent systems stepped together")
-    horizon: float = Field(300.0, gt=0, le=1e9, description="[s] length of an episode, in seconds of system time")
+    num_envs: int = Field(default=16, ge=1, le=65536, description="[-] independent systems stepped together")
+    horizon: float = Field(
+        default=300.0, gt=0, le=1e9, description="[s] length of an episode, in seconds of system time"
+    )
     objective: Literal["selfish", "team"] = "selfish"
     decision: Literal["staged", "joint"] = "staged"
-    background: str = Field("jsq", description="offloading policy of the devices that do not learn")
-    background_wait: str = Field("fixed:0", description="waiting policy of the devices that do not learn")
+    background: str = Field(default="jsq", description="offloading policy of the devices that do not learn")
+    background_wait: str = Field(default="fixed:0", description="waiting policy of the devices that do not learn")
 
     n_devices: int | None = None
     edge_ghz: Annotated[tuple[float, ...] | None, BeforeValidator(_as_tuple)] = None
@@ -77,7 +79,10 @@ class EnvConfig(Section):
             AoIParams(**(PRESETS[self.preset] | self._physical()))
         except ValidationError as error:
             raise ValueError(explain(AoIParams, error)) from None
-        for name, server, wait in (("background", self.background, "fixed:0"), ("background_wait", "jsq", self.background_wait)):
+        for name, server, wait in (
+            ("background", self.background, "fixed:0"),
+            ("background_wait", "jsq", self.background_wait),
+        ):
             try:
                 rule(self.params(), server, wait)
             except InvalidInputError as error:
@@ -117,20 +122,24 @@ LearnerConfig = Annotated[FractionalPPOConfig | FractionalD3QNDDPGConfig, Field(
 class CheckpointsConfig(Section):
     """When to save and evaluate, and how much to keep."""
 
-    every: int = Field(50_000, ge=1, description="[decisions] between checkpoints (at the next complete update)")
-    keep: int = Field(2, ge=1, le=10_000, description="[-] last checkpoints kept, beside the best one")
-    evaluate: bool = Field(True, description="score every checkpoint; the best is kept")
+    every: int = Field(
+        default=50_000, ge=1, description="[decisions] between checkpoints (at the next complete update)"
+    )
+    keep: int = Field(default=2, ge=1, le=10_000, description="[-] last checkpoints kept, beside the best one")
+    evaluate: bool = Field(default=True, description="score every checkpoint; the best is kept")
 
 
 class TrainConfig(Section):
     """A whole training run; the twin of a file in ``configs/``."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="run name, also the default folder in runs/")
-    seed: int = Field(0, ge=0, lt=RUN_SEED_LIMIT, description="[-] the one seed everything random comes from")
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="run name, also the default folder in runs/"
+    )
+    seed: int = Field(default=0, ge=0, lt=RUN_SEED_LIMIT, description="[-] the one seed everything random comes from")
     steps: int = Field(ge=1, le=10**12, description="[decisions] length of training, over all lanes")
-    log_every: int = Field(10_000, ge=1, description="[decisions] between rows of metrics")
-    threads: int = Field(1, ge=1, le=1024, description="[-] torch threads; part of what makes a run repeatable")
-    tensorboard: bool = Field(True, description="write TensorBoard events beside metrics.jsonl")
+    log_every: int = Field(default=10_000, ge=1, description="[decisions] between rows of metrics")
+    threads: int = Field(default=1, ge=1, le=1024, description="[-] torch threads; part of what makes a run repeatable")
+    tensorboard: bool = Field(default=True, description="write TensorBoard events beside metrics.jsonl")
     env: EnvConfig
     learner: LearnerConfig
     checkpoints: CheckpointsConfig = CheckpointsConfig()

@@ -31,7 +31,9 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         repeated = [key for index, key in enumerate(keys) if key in keys[:index]]
         if repeated:
-            raise yaml.constructor.ConstructorError(None, None, f"the key {repeated[0]!r} stands twice", node.start_mark)
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {repeated[0]!r} stands twice", node.start_mark
+            )
         return super().construct_mapping(node, deep)
 
 
@@ -110,7 +112,9 @@ def split_overrides(tokens: Sequence[str], own_flags: Sequence[str]) -> tuple[li
     for path, texts in values.items():
         if not texts:
             raise InvalidInputError(f"--{path}: a value is missing{_suggest(f'--{path}', own_flags)}")
-    return own, [f"{path}={texts[0] if len(texts) == 1 else '[' + ', '.join(texts) + ']'}" for path, texts in values.items()]
+    return own, [
+        f"{path}={texts[0] if len(texts) == 1 else '[' + ', '.join(texts) + ']'}" for path, texts in values.items()
+    ]
 
 
 def parse_overrides(assignments: Sequence[str]) -> dict[str, Any]:
@@ -191,7 +195,9 @@ def explain(model: type[BaseModel], error: ValidationError, prefix: str = "") ->
         subject = re.match(r"\w*", message).group()  # type: ignore[union-attr]  # \w* always matches
         if names and subject == names[-1]:
             return path + message[len(subject) :]
-        return f"{path}.{message}" if path and subject in owner.model_fields else ": ".join(filter(None, [path, message]))
+        return (
+            f"{path}.{message}" if path and subject in owner.model_fields else ": ".join(filter(None, [path, message]))
+        )
     if problem["type"] == "literal_error" and field is not None:
         choices = [str(choice) for choice in _choices(field.annotation)]
         return f"{path}: must be one of {', '.join(choices)}{got}{_suggest(str(problem['input']), choices)}"

@@ -1,7 +1,7 @@
 """Run folders: everything needed to continue, evaluate or repeat a run, in plain files.
 
-``run.json`` (configuration, seeds, versions, git revision, hardware, command line), ``metrics.jsonl``, TensorBoard events,
-``checkpoints/``. A run folder appears together with its ``run.json`` by one rename.
+``run.json`` (configuration, seeds, versions, git revision, hardware, command line), ``metrics.jsonl``, TensorBoard
+events, ``checkpoints/``. A run folder appears together with its ``run.json`` by one rename.
 """
 
 from __future__ import annotations
@@ -30,7 +30,17 @@ if TYPE_CHECKING:
     from .learners import Policy
 
 FORMAT_VERSION = 1
-_PACKAGES = ("edgewise", "numpy", "numba", "gymnasium", "pettingzoo", "pydantic", "torch", "stable-baselines3", "safetensors")
+_PACKAGES = (
+    "edgewise",
+    "numpy",
+    "numba",
+    "gymnasium",
+    "pettingzoo",
+    "pydantic",
+    "torch",
+    "stable-baselines3",
+    "safetensors",
+)
 
 
 @dataclass(frozen=True)
@@ -256,7 +266,9 @@ class MetricsFile:
         try:
             self._file = path.open("ab")
             if self._file.tell() < size:
-                raise CheckpointError(f"{path}: {self._file.tell()} bytes, the checkpoint recorded {size}; rows are missing")
+                raise CheckpointError(
+                    f"{path}: {self._file.tell()} bytes, the checkpoint recorded {size}; rows are missing"
+                )
             self._file.truncate(size)
             self._file.seek(size)
         except OSError as error:

@@ -1,8 +1,8 @@
 """The training loop around a learner: metrics, evaluation, checkpoints, exact continuation.
 
-The learner calls back where its state is complete (between an update and the next rollout). All that happens there depends
-only on the number of decisions, never on the clock, so a run that was killed and continued does the same things at the
-same places as one that was not.
+The learner calls back where its state is complete (between an update and the next rollout). All that happens there
+depends only on the number of decisions, never on the clock, so a run that was killed and continued does the same things
+at the same places as one that was not.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from .progress import Progress, Silent
 from .run_folder import MetricsFile, RunFolder, create, open_run, versions
 
 Evaluator = Callable[[Policy, TrainConfig], dict[str, float]]
-"""Evaluation during training: deterministic in its arguments, draws from no global generator; the entry ``score`` (lower
-is better) selects the best checkpoint, all entries become metrics ``evaluation/...``."""
+"""Evaluation during training: deterministic in its arguments, draws from no global generator. The entry ``score``
+(lower is better) selects the best checkpoint; all entries become metrics ``evaluation/...``."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,11 @@ def train(
 
 
 def resume(
-    path: str | Path, *, evaluator: Evaluator | None = None, progress: Progress | None = None, stop_at: int | None = None
+    path: str | Path,
+    *,
+    evaluator: Evaluator | None = None,
+    progress: Progress | None = None,
+    stop_at: int | None = None,
 ) -> RunResult:
     """Continue a run exactly where its last checkpoint is; a finished run is left as it is.
 
@@ -106,7 +110,9 @@ def resume(
             progress.message(f"{run.path}: finished at {state.manifest.step} decisions, nothing to do")
             return _result(run, state.manifest, ran=False)
         if run.record.get("versions") != versions():
-            progress.message(f"{run.path}: package versions differ from those in run.json; exact repetition is not assured")
+            progress.message(
+                f"{run.path}: package versions differ from those in run.json; exact repetition is not assured"
+            )
         learner = make_learner(run.config)
         try:
             return _Loop(run, learner, evaluator, progress, state).run(stop_at)
@@ -129,7 +135,7 @@ def _result(run: RunFolder, manifest: checkpoint.Manifest, ran: bool) -> RunResu
     return RunResult(run.path, manifest.step, manifest.weights_sha256, seconds, ran)
 
 
-class _Stopped(Exception):  # noqa: N818 - not an error: `stop_at` was reached
+class _Stopped(Exception):
     """Leaves the learner's loop."""
 
 

@@ -63,7 +63,9 @@ def _result(run: RunFolder, recorded: dict[int, str]) -> list[Check]:
     result = run.record.get("result")
     if not isinstance(result, dict):
         return []
-    return [_compare("run.json names the final weights", result.get("weights_sha256"), recorded.get(result.get("step", -1)))]
+    return [
+        _compare("run.json names the final weights", result.get("weights_sha256"), recorded.get(result.get("step", -1)))
+    ]
 
 
 def _repetition(run: RunFolder, recorded: dict[int, str], progress: Progress | None) -> Check:

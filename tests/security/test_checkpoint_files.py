@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pickle
+import re
 import resource
 import struct
 import zipfile
@@ -115,7 +116,11 @@ def test_shared_and_strided_tensors_are_saved_as_values(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    [Snapshot(arrays={"a": np.array([{}], dtype=object)}), Snapshot(meta={"a": float("nan")}), Snapshot(meta={"a": {1, 2}})],
+    [
+        Snapshot(arrays={"a": np.array([{}], dtype=object)}),
+        Snapshot(meta={"a": float("nan")}),
+        Snapshot(meta={"a": {1, 2}}),
+    ],
     ids=["objects", "nan", "set"],
 )
 def test_what_cannot_be_stored_plainly_is_refused_and_leaves_nothing(tmp_path: Path, bad: Snapshot) -> None:
@@ -125,7 +130,10 @@ def test_what_cannot_be_stored_plainly_is_refused_and_leaves_nothing(tmp_path: P
 
 
 ATTACKS: dict[str, tuple[Callable[[Path], None], str]] = {
-    "object array": (lambda f: replace(f, "array_0000.npy", object_array(f.parent / CANARY)), r"array_0000\.npy.*(pickle|object)"),
+    "object array": (
+        lambda f: replace(f, "array_0000.npy", object_array(f.parent / CANARY)),
+        r"array_0000\.npy.*(pickle|object)",
+    ),
     "pickle as array": (
         lambda f: replace(f, "array_0000.npy", pickle.dumps(Bomb(f.parent / CANARY))),
         r"array_0000\.npy: not a valid \.npy",
@@ -135,15 +143,22 @@ ATTACKS: dict[str, tuple[Callable[[Path], None], str]] = {
         r"tensors\.safetensors: not a valid safetensors",
     ),
     "torch file as tensors": (
-        lambda f: (torch.save({"a": Bomb(f.parent / CANARY)}, f / "x"), replace(f, checkpoint.TENSORS, (f / "x").read_bytes())),
+        lambda f: (
+            torch.save({"a": Bomb(f.parent / CANARY)}, f / "x"),
+            replace(f, checkpoint.TENSORS, (f / "x").read_bytes()),
+        ),
         r"tensors\.safetensors: not a valid safetensors",
     ),
     "npy with a huge shape": (
-        lambda f: replace(f, "array_0000.npy", npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1099511627776,)}")),
+        lambda f: replace(
+            f, "array_0000.npy", npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1099511627776,)}")
+        ),
         r"array_0000\.npy.*header says 8796093022208 bytes",
     ),
     "npy with a negative shape": (
-        lambda f: replace(f, "array_0000.npy", npy("{'descr': '<f8', 'fortran_order': False, 'shape': (-1,)}", b"12345678")),
+        lambda f: replace(
+            f, "array_0000.npy", npy("{'descr': '<f8', 'fortran_order': False, 'shape': (-1,)}", b"12345678")
+        ),
         r"array_0000\.npy",
     ),
     "npy header with code": (
@@ -169,7 +184,9 @@ ATTACKS: dict[str, tuple[Callable[[Path], None], str]] = {
         lambda f: replace(
             f,
             checkpoint.TENSORS,
-            (lambda h: struct.pack("<Q", len(h)) + h)(b'{"a":{"dtype":"F32","shape":[1000000],"data_offsets":[0,4000000]}}'),
+            (lambda h: struct.pack("<Q", len(h)) + h)(
+                b'{"a":{"dtype":"F32","shape":[1000000],"data_offsets":[0,4000000]}}'
+            ),
         ),
         r"tensors\.safetensors: not a valid",
     ),
@@ -216,10 +233,18 @@ ATTACKS: dict[str, tuple[Callable[[Path], None], str]] = {
         lambda f: (f / checkpoint.MANIFEST).write_text('{"step": ' + "9" * 10**5 + ', "sha256": "0"}'),
         r"manifest\.json",
     ),
-    "binary manifest": (lambda f: (f / checkpoint.MANIFEST).write_bytes(b"\x80\x04\xff"), r"manifest\.json: not a checkpoint"),
-    "manifest that is a list": (lambda f: (f / checkpoint.MANIFEST).write_text("[1]"), r"manifest\.json: not a checkpoint"),
+    "binary manifest": (
+        lambda f: (f / checkpoint.MANIFEST).write_bytes(b"\x80\x04\xff"),
+        r"manifest\.json: not a checkpoint",
+    ),
+    "manifest that is a list": (
+        lambda f: (f / checkpoint.MANIFEST).write_text("[1]"),
+        r"manifest\.json: not a checkpoint",
+    ),
     "edited manifest": (
-        lambda f: (f / checkpoint.MANIFEST).write_text((f / checkpoint.MANIFEST).read_text().replace('"step": 12', '"step": 13')),
+        lambda f: (f / checkpoint.MANIFEST).write_text(
+            (f / checkpoint.MANIFEST).read_text().replace('"step": 12', '"step": 13')
+        ),
         r"manifest\.json: its SHA-256 differs",
     ),
     "unknown key": (lambda f: rewrite(f, lambda c: c.update(extra=1)), r"manifest\.json: extra"),
@@ -286,7 +311,9 @@ def test_no_space_left_is_one_sentence_and_leaves_nothing(tmp_path: Path, saved:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
-        with pytest.raises(StorageError, match=r"cannot write .*step_000000000013: .*what was saved before is unchanged"):
+        with pytest.raises(
+            StorageError, match=r"cannot write .*step_000000000013: .*what was saved before is unchanged"
+        ):
             checkpoint.save(tmp_path, Snapshot(arrays={"a": np.zeros(10**6)}), step=13, learner="toy")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -304,18 +331,24 @@ def test_random_damage_to_any_file_is_found(tmp_path: Path, data: st.DataObject)
     position = data.draw(st.integers(0, len(original) - 1))
     kind = data.draw(st.sampled_from(["flip", "cut", "insert"]))
     if kind == "flip":
-        damaged = original[:position] + bytes([original[position] ^ data.draw(st.integers(1, 255))]) + original[position + 1 :]
+        damaged = (
+            original[:position]
+            + bytes([original[position] ^ data.draw(st.integers(1, 255))])
+            + original[position + 1 :]
+        )
     elif kind == "cut":
         damaged = original[:position]
     else:
         damaged = original[:position] + data.draw(st.binary(min_size=1, max_size=8)) + original[position:]
     (folder / file).write_bytes(damaged)
+    if file == checkpoint.MANIFEST and _same_json(damaged, original):
+        return  # white space of the manifest may change
+    with pytest.raises(CheckpointError, match=re.escape(str(folder))):
+        checkpoint.load(folder)
+
+
+def _same_json(first: bytes, second: bytes) -> bool:
     try:
-        found = checkpoint.load(folder).snapshot
-    except CheckpointError as error:
-        assert str(folder) in str(error)
-        return
-    # Only white space of the manifest may change unnoticed.
-    assert file == checkpoint.MANIFEST
-    assert json.loads(damaged) == json.loads(original)
-    assert found.meta == snapshot().meta
+        return bool(json.loads(first) == json.loads(second))
+    except ValueError:
+        return False

@@ -21,7 +21,9 @@ from edgewise.train.verify import verify_run
 
 
 def rows_without_time(folder: Path) -> list[dict[str, Any]]:
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in read_metrics(folder / "metrics.jsonl")]
+    return [
+        {key: value for key, value in row.items() if key != "seconds"} for row in read_metrics(folder / "metrics.jsonl")
+    ]
 
 
 def test_a_run_folder_holds_what_repeats_the_run(toy: ModuleType, tmp_path: Path) -> None:
@@ -40,7 +42,9 @@ def test_a_run_folder_holds_what_repeats_the_run(toy: ModuleType, tmp_path: Path
 def test_the_last_checkpoints_and_the_best_are_kept(toy: ModuleType, tmp_path: Path) -> None:
     trainer.train(toy.config(), tmp_path / "run", evaluator=toy.evaluate)
     scores = {
-        row["step"]: row["evaluation/score"] for row in read_metrics(tmp_path / "run/metrics.jsonl") if row["kind"] == "evaluation"
+        row["step"]: row["evaluation/score"]
+        for row in read_metrics(tmp_path / "run/metrics.jsonl")
+        if row["kind"] == "evaluation"
     }
     best = min(scores, key=scores.__getitem__)
     run = open_run(tmp_path / "run")
@@ -81,7 +85,7 @@ def test_a_finished_run_is_left_as_it_is(toy: ModuleType, tmp_path: Path, capsys
 
 def test_a_folder_with_content_is_not_overwritten_unasked(toy: ModuleType, tmp_path: Path) -> None:
     trainer.train(toy.config(), tmp_path / "run")
-    with pytest.raises(InvalidInputError, match="--resume .*--overwrite"):
+    with pytest.raises(InvalidInputError, match=r"--resume .*--overwrite"):
         trainer.train(toy.config(seed=4), tmp_path / "run")
     assert open_run(tmp_path / "run").config.seed == 3
     trainer.train(toy.config(seed=4), tmp_path / "run", overwrite=True)
