@@ -2,5 +2,12 @@
 
 from .dinkelbach import Dinkelbach
 from .games import ThresholdCongestionGame
+from .q_learning import CostPerCycleQLearning, FractionalIteration, FractionalQLearning
 
-__all__ = ["Dinkelbach", "ThresholdCongestionGame"]
+__all__ = [
+    "CostPerCycleQLearning",
+    "Dinkelbach",
+    "FractionalIteration",
+    "FractionalQLearning",
+    "ThresholdCongestionGame",
+]

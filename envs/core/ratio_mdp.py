@@ -136,7 +136,7 @@ def evaluate_policies(mdp: RatioMDP, policies: npt.ArrayLike) -> PolicyValues:
 
 def _state_weights(mdp: RatioMDP, chains: Floats) -> Floats:
     """Stationary distributions, or discounted visits from the start state; chains (n, S, S) to weights (n, S)."""
-    system: Floats = np.eye(mdp.states) - mdp.discount * np.swapaxes(chains, 1, 2)
+    system = np.eye(mdp.states) - mdp.discount * chains.swapaxes(1, 2)
     right = np.zeros((*chains.shape[:2], 1))
     if mdp.discount < 1:
         right[:, mdp.start] = 1.0
@@ -144,8 +144,7 @@ def _state_weights(mdp: RatioMDP, chains: Floats) -> Floats:
         _require_unichain(chains)
         system[:, -1, :] = 1.0
         right[:, -1] = 1.0
-    weights: Floats = np.linalg.solve(system, right)[..., 0]
-    return weights
+    return np.asarray(np.linalg.solve(system, right)[..., 0], dtype=np.float64)
 
 
 def _require_unichain(chains: Floats) -> None:

@@ -72,11 +72,11 @@ def mix64(z: np.uint64) -> np.uint64:
 
 
 @_inlined
-def episode_key(seed: int, episode: int, stream: int) -> np.uint64:
+def episode_key(seed: int | np.uint64, episode: int, stream: int) -> np.uint64:
     """Key of one stream without its last part, the device.
 
     Args:
-        seed: the lane's seed, 0 to 2^64 - 1.
+        seed: the lane's seed, 0 to 2^64 - 1; from Python pass ``np.uint64(seed)`` (numba reads an int as int64).
         episode: number of the episode since that seed was set, from 0.
         stream: `SERVICE` or `POLICY`.
 
@@ -103,11 +103,11 @@ def device_key(key: np.uint64, device: int) -> np.uint64:
 
 
 @_inlined
-def stream_key(seed: int, episode: int, stream: int, device: int) -> np.uint64:
+def stream_key(seed: int | np.uint64, episode: int, stream: int, device: int) -> np.uint64:
     """Key of one stream: `device_key` of the `episode_key`.
 
     Args:
-        seed: the lane's seed, 0 to 2^64 - 1.
+        seed: the lane's seed, 0 to 2^64 - 1; from Python pass ``np.uint64(seed)`` (numba reads an int as int64).
         episode: number of the episode since that seed was set, from 0.
         stream: `SERVICE` or `POLICY`.
         device: index of the device, from 0.
