@@ -52,7 +52,9 @@ class InvalidInputError(EdgewiseError, ValueError):
         field = ".".join(str(part) for part in first["loc"])
         if first["type"] != "extra_forbidden":
             message = first["msg"].removeprefix("Value error, ")
-            return cls(message if not field or message.startswith(field) else f"{field}: {message}, got {first['input']!r}")
+            return cls(
+                message if not field or message.startswith(field) else f"{field}: {message}, got {first['input']!r}"
+            )
         near = difflib.get_close_matches(str(first["loc"][-1]), model.model_fields, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known fields: {', '.join(model.model_fields)}"
         return cls(f"unknown field {field!r} of {model.__name__}: {hint}")
