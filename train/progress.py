@@ -104,8 +104,9 @@ class Bar:
 
     def update(self, step: int, metrics: dict[str, float]) -> None:
         """Move the bar."""
-        values = _summary(metrics)
-        self._bar.update(self._task, completed=step, **({"values": values} if values else {}))
+        self._bar.update(self._task, completed=step)
+        if values := _summary(metrics):
+            self._bar.update(self._task, values=values)
 
     def message(self, text: str) -> None:
         """Print above the bar."""

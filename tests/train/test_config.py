@@ -1,0 +1,206 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgewise.envs.aoi_offload.params import AoIParams
+from edgewise.envs.core.errors import InvalidInputError
+from edgewise.train.config import EnvConfig, TrainConfig, load_config, to_yaml
+from edgewise.train.config_io import apply_overrides, packaged, parse_overrides, read_yaml, split_overrides, validate
+
+BASE: dict[str, Any] = {
+    "name": "base",
+    "steps": 1000,
+    "env": {"preset": "single", "num_envs": 4},
+    "learner": {"algorithm": "fractional_ppo"},
+}
+
+
+def message(**overrides: Any) -> str:
+    """The error of the base config with overrides by dotted path (two underscores for a dot)."""
+    changes = {path.replace("__", "."): value for path, value in overrides.items()}
+    with pytest.raises(InvalidInputError) as caught:
+        validate(TrainConfig, apply_overrides(BASE, changes), "base.yaml")
+    assert caught.value.exit_code == 2
+    text = str(caught.value)
+    assert "\n" not in text
+    return text.removeprefix("base.yaml: ")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ({"env__n_device": 3}, "unknown field 'env.n_device'; did you mean 'env.n_devices'?"),
+        ({"n_devices": 3}, "unknown field 'n_devices'; did you mean 'env.n_devices'?"),
+        ({"chekpoints": {}}, "unknown field 'chekpoints'; did you mean 'checkpoints'?"),
+        ({"checkpoints__kep": 3}, "unknown field 'checkpoints.kep'; did you mean 'checkpoints.keep'?"),
+        ({"env__preset": "papr"}, "must be one of paper, heterogeneous, single, small, got 'papr'; did you mean 'paper'?"),
+        ({"learner__algorithm": "fractional_pp"}, "got 'fractional_pp'; did you mean 'fractional_ppo'?"),
+        ({"learner__gama": 0.9}, "unknown field 'learner.gama'"),
+    ],
+)
+def test_a_near_miss_gets_a_suggestion(overrides: dict[str, Any], expected: str) -> None:
+    assert expected in message(**overrides)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "path", "allowed"),
+    [
+        ({"env__n_devices": 0}, "env.n_devices: ", "allowed: [1, 1000000]"),
+        ({"env__num_envs": 0}, "env.num_envs: ", "allowed: [1, 65536]"),
+        ({"env__horizon": float("nan")}, "env.horizon: ", "allowed: (0, 1000000000.0]"),
+        ({"env__edge_ghz": [1, -1]}, "env.edge_ghz.1: ", "allowed: (0, 1000000.0]"),
+        ({"env__z_max": -1}, "env.z_max: ", "allowed: (0, 1000000.0]"),
+        ({"env__local_ghz": [1, 2]}, "env.local_ghz ", "one number or have n_devices = 1 entries"),
+        ({"env__service": "lognormal"}, "env.service ", "lognormal:NUMBER"),
+        ({"env__drop": "cutof:2"}, "env.drop ", "cutoff:NUMBER"),
+        ({"env__background": "jsqq"}, "env.background: ", "jsq-unless"),
+        ({"env__background_wait": "fixed:99"}, "env.background_wait: ", "[0, 20] s"),
+        ({"env__drop": False}, "env.drop: ", "not be a truth value"),
+        ({"seed": True}, "seed: ", "not be a truth value"),
+        ({"seed": -1}, "seed: ", "allowed: [0, 1073741824)"),
+        ({"steps": "many"}, "steps: ", "allowed: [1, 1000000000000]"),
+        ({"log_every": 1.5}, "log_every: ", "integer"),
+        ({"name": "../x"}, "name: ", "pattern"),
+        ({"env": 3}, "env: ", "dictionary"),
+        ({"learner": None}, "learner: ", "dictionary"),
+        ({"learner": {}}, "learner.algorithm: ", "required"),
+    ],
+)
+def test_an_error_names_the_field_and_what_is_allowed(overrides: dict[str, Any], path: str, allowed: str) -> None:
+    text = message(**overrides)
+    assert text.startswith(path)
+    assert allowed in text
+
+
+def test_a_missing_field_is_named() -> None:
+    with pytest.raises(InvalidInputError, match=r"^x: steps: this field is required"):
+        validate(TrainConfig, {name: BASE[name] for name in BASE if name != "steps"}, "x")
+
+
+def test_physical_fields_are_those_of_the_environment() -> None:
+    own = {"id", "preset", "num_envs", "horizon", "objective", "decision", "background", "background_wait"}
+    assert set(EnvConfig.model_fields) == own | set(AoIParams.model_fields)
+
+
+def test_fields_left_out_keep_the_preset() -> None:
+    env = EnvConfig(preset="heterogeneous", z_max=2.0)
+    assert env.params() == AoIParams.make("heterogeneous", z_max=2.0)
+    assert env.kwargs()["z_max"] == 2.0
+    assert "edge_ghz" not in env.kwargs()
+
+
+def test_no_edge_node_can_be_asked_for() -> None:
+    assert EnvConfig(preset="paper", edge_ghz=()).params().n_edges == 0
+
+
+@pytest.mark.parametrize("name", packaged())
+def test_a_packaged_config_is_read_written_and_read(name: str) -> None:
+    config = load_config(name)
+    again = validate(TrainConfig, yaml.safe_load(to_yaml(config)), name)
+    assert again == config
+    assert load_config(f"configs/{name}.yaml") == config
+
+
+def test_the_promised_configs_are_packaged() -> None:
+    names = ("demo", "single_fractional", "single_lognormal_1", "single_lognormal_1_5", "heterogeneous", "single_d3qn_ddpg")
+    assert {f"aoi_offload/{name}" for name in names} <= set(packaged())
+
+
+def test_a_path_goes_before_a_packaged_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(BASE))
+    monkeypatch.chdir(tmp_path)
+    assert load_config("own.yaml").name == "base"
+
+
+def test_an_unknown_config_gets_a_suggestion() -> None:
+    with pytest.raises(InvalidInputError, match=r"no such file or packaged config; did you mean 'aoi_offload/demo'\?"):
+        read_yaml("aoi_offload/dem")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a: 1\na: 2", "the key 'a' stands twice"),
+        ("a: [1", "not valid YAML"),
+        ("- 1", "must be a mapping"),
+        ("", "must be a mapping"),
+        ("a: !!python/object/apply:os.system ['true']", "not valid YAML"),
+        ("[" * 5000, "not valid YAML"),
+        ("a: 2001-99-99", "not valid YAML"),
+        ("? [1, 2]\n: 3", "unknown field|not valid YAML"),
+        ("a: \x00", "not valid YAML"),
+        ("a: " + "x" * 2**20, "a config has at most"),
+    ],
+    ids=["twice", "open", "list", "empty", "code", "deep", "date", "key", "binary", "long"],
+)
+def test_a_file_that_is_no_config_is_one_sentence(tmp_path: Path, text: str, reason: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(InvalidInputError, match=reason) as caught:
+        load_config(str(path))
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_overrides_reach_nested_fields_and_are_validated_alike(tmp_path: Path) -> None:
+    path = tmp_path / "base.yaml"
+    path.write_text(yaml.safe_dump(BASE))
+    own, assignments = split_overrides(
+        ["x.yaml", "--env.n_devices", "3", "--out", "runs/x", "--env.edge-ghz", "3", "8e0", "--seed=5", "--overwrite"],
+        ("--out", "--overwrite"),
+    )
+    assert own == ["x.yaml", "--out", "runs/x", "--overwrite"]
+    config = load_config(str(path), parse_overrides(assignments))
+    assert (config.env.n_devices, config.env.edge_ghz, config.seed) == (3, (3.0, 8.0), 5)
+    assert config.env.num_envs == 4
+    with pytest.raises(InvalidInputError, match=r"did you mean 'env\.n_devices'"):
+        load_config(str(path), {"env.n_device": 3})
+
+
+def test_one_number_is_one_edge_node() -> None:
+    config = validate(TrainConfig, apply_overrides(BASE, parse_overrides(["env.edge_ghz=3"])), "x")
+    assert config.env.edge_ghz == (3.0,)
+
+
+def test_negative_and_scientific_values_arrive() -> None:
+    assert parse_overrides(split_overrides(["--a.b", "-3"], ())[1]) == {"a.b": -3}
+    config = validate(TrainConfig, apply_overrides(BASE, parse_overrides(["env.horizon=1e3"])), "x")
+    assert config.env.horizon == 1000.0
+
+
+def test_an_override_without_value_and_a_misspelt_flag_are_errors() -> None:
+    with pytest.raises(InvalidInputError, match=r"--overwrit: a value is missing; did you mean '--overwrite'"):
+        split_overrides(["x", "--overwrit"], ("--out", "--overwrite"))
+    with pytest.raises(InvalidInputError, match="YAML value"):
+        parse_overrides(["env.n_devices"])
+    with pytest.raises(InvalidInputError, match="YAML value"):
+        parse_overrides(["env.n_devices=[1"])
+
+
+def test_an_override_cannot_go_through_a_value() -> None:
+    with pytest.raises(InvalidInputError, match=r"--steps\.x: steps is a single value"):
+        apply_overrides(BASE, {"steps.x": 1})
+
+
+def test_overrides_leave_the_original_alone() -> None:
+    content = {"env": {"preset": "single"}}
+    assert apply_overrides(content, {"env.preset": "paper"}) == {"env": {"preset": "paper"}}
+    assert content == {"env": {"preset": "single"}}
+
+
+@given(
+    st.dictionaries(
+        st.text(max_size=8) | st.sampled_from(list(TrainConfig.model_fields)),
+        st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5), st.lists, max_leaves=4),
+        max_size=5,
+    )
+)
+def test_any_content_is_a_config_or_one_sentence(content: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        validate(TrainConfig, content, "x")
+    assert str(caught.value).startswith("x: ")
+    assert "\n" not in str(caught.value)
