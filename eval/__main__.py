@@ -1,0 +1,85 @@
+"""``python -m edgewise.eval RUN``: evaluate a run, print the table, write the report."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..envs.core.errors import EdgewiseError
+
+
+def evaluate(
+    run_dir: Path,
+    *,
+    seeds: int | None = None,
+    horizon: float | None = None,
+    checkpoint: str = "best",
+    command: list[str] | None = None,
+) -> Path:
+    """Evaluate a run, print the comparison, write ``evaluation.json`` and ``report.html``.
+
+    Args:
+        run_dir: the run folder.
+        seeds: number of evaluation seeds; None takes the default.
+        horizon: length of an evaluation episode, s; None takes four training horizons.
+        checkpoint: ``best``, ``last`` or a step.
+        command: command line for the record; None takes ``sys.argv``.
+
+    Returns:
+        Path of the report.
+
+    Raises:
+        EdgewiseError: anything the user can mend; the message is one sentence.
+    """
+    from .evaluate import DEFAULT_SEEDS, evaluate_run, parse_checkpoint
+    from .report import write_report
+    from .terminal import print_evaluation
+
+    evaluation = evaluate_run(
+        run_dir,
+        seeds=DEFAULT_SEEDS if seeds is None else seeds,
+        horizon=horizon,
+        checkpoint=parse_checkpoint(checkpoint),
+        command=command,
+    )
+    print_evaluation(evaluation)
+    path = write_report(run_dir)
+    print(f"report: {path}")
+    return path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: the command line without the program's name; None takes ``sys.argv``.
+
+    Returns:
+        The exit code: 0, or 2 for bad input or a failed write.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m edgewise.eval", description="Evaluate a run, print the table, write the report."
+    )
+    parser.add_argument("run", type=Path, help="the run folder")
+    parser.add_argument("--seeds", type=int, help="number of evaluation seeds")
+    parser.add_argument("--horizon", type=float, help="seconds per seed (default: four training horizons)")
+    parser.add_argument("--checkpoint", default="best", help="best, last or a step")
+    parser.add_argument("--report-only", action="store_true", help="draw the report again from the stored evaluation")
+    options = parser.parse_args(arguments)
+    try:
+        if options.report_only:
+            from .report import write_report
+
+            print(f"report: {write_report(options.run)}")
+        else:
+            evaluate(options.run, seeds=options.seeds, horizon=options.horizon, checkpoint=options.checkpoint)
+    except EdgewiseError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

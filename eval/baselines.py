@@ -1,0 +1,118 @@
+"""The scripted policies that a learner is compared with, tuned on seeds of their own.
+
+*Source*: the baselines of Jin et al., arXiv 2312.10418 and 2409.16832 (random, local, potential-game offloading), the
+join-shortest-queue rules, and the threshold wait of Sun et al., arXiv 1601.02284.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..envs.aoi_offload.params import AoIParams
+from .metrics import measure
+
+GRID_POINTS = 31
+_FINALISTS = 3
+
+Rule = tuple[str, str]
+"""A server rule and a wait rule by name."""
+Runner = Callable[[Rule, list[int], float], dict[str, NDArray[Any]]]
+"""Runs a rule on seeds up to a horizon (s) and returns the counters."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A row of the comparison: one rule, or the best of several.
+
+    Attributes:
+        label: name for tables.
+        rules: the candidates.
+    """
+
+    label: str
+    rules: tuple[Rule, ...]
+
+
+def wait_grid(params: AoIParams) -> list[float]:
+    """Waits (s) of the grid search: 31 points from 0 to Z_max, at most three mean local service times.
+
+    The paper's system (Z_max 3 s) gets 0, 0.1, ..., 3.
+    """
+    top = min(params.z_max, 3.0 * params.law.mean * float(params.scales()[0, 0]))
+    return [float(f"{value:.6g}") for value in np.linspace(0.0, top, GRID_POINTS)]
+
+
+def baselines(params: AoIParams, threshold: float | None = None, with_pgoa: bool = True) -> list[Baseline]:
+    """Every baseline that fits a system.
+
+    Args:
+        params: the physics.
+        threshold: the optimal threshold (s) of a lone device, where it is known.
+        with_pgoa: include potential-game offloading, which runs inside the compiled simulator only.
+
+    Returns:
+        The list; the first one never waits and is the reference for "worse than zero wait".
+    """
+    grid = wait_grid(params)
+    random_wait = f"uniform:{params.z_max:g}"
+    zero = "fixed:0"
+
+    def tuned(server: str, wait: str) -> tuple[Rule, ...]:
+        return tuple((server, f"{wait}:{value:g}") for value in grid)
+
+    if params.n_edges == 0:
+        rows = [
+            Baseline("zero wait", (("local", zero),)),
+            Baseline("best fixed wait", tuned("local", "fixed")),
+            Baseline("best grid threshold", tuned("local", "threshold")),
+            Baseline("random wait", (("local", random_wait),)),
+        ]
+        if threshold is not None:
+            rows.insert(1, Baseline("optimal threshold", (("local", f"threshold:{max(threshold, 0.0):.6g}"),)))
+        return rows
+    places = [
+        "local",
+        "jsq",
+        "jsq-unless:4",
+        "edge-uniform",
+        *(f"server:{n}" for n in range(1, min(params.n_edges, 4) + 1)),
+    ]
+    rows = [
+        Baseline("JSQ, zero wait", (("jsq", zero),)),
+        Baseline("JSQ, best fixed wait", tuned("jsq", "fixed")),
+        Baseline("JSQ, best threshold", tuned("jsq", "threshold")),
+        Baseline(
+            "best rule × wait",
+            tuple(rule for place in places for w in ("fixed", "threshold") for rule in tuned(place, w)),
+        ),
+        Baseline("JSQ unless 4, zero wait", (("jsq-unless:4", zero),)),
+        Baseline("random edge, zero wait", (("edge-uniform", zero),)),
+        Baseline("local, zero wait", (("local", zero),)),
+        Baseline("random place and wait", (("uniform", random_wait),)),
+    ]
+    if with_pgoa:
+        rows.append(Baseline("PGOA, zero wait", (("pgoa", zero),)))
+    return rows
+
+
+def tune(
+    candidates: Sequence[Rule], run: Runner, seeds: list[int], horizon: float, cache: dict[Rule, float]
+) -> list[Rule]:
+    """The most promising candidates by their mean age on the tuning seeds, best first, at most three.
+
+    Args:
+        candidates: rules to try.
+        run: runs one.
+        seeds: tuning seeds, disjoint from the evaluation's.
+        horizon: length of each tuning episode, s.
+        cache: mean ages found earlier, s; filled in.
+    """
+    for rule in candidates:
+        if rule not in cache:
+            cache[rule] = float(measure(run(rule, seeds, horizon), [0]).mean_age.mean())
+    return sorted(candidates, key=cache.__getitem__)[:_FINALISTS]

@@ -1,0 +1,204 @@
+"""Running a policy through the environments, on given seeds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+
+from ..envs.aoi_offload.recording import EventRecorder, Recorder
+from ..envs.aoi_offload.state import JOINT, OFFLOAD, UPDATE
+from .results import Curve, Response, Trace
+
+if TYPE_CHECKING:
+    from ..envs.aoi_offload.params import AoIParams
+    from ..train.learners import Policy
+
+MAX_DECISIONS = 50_000_000
+"""Decisions of one lane after which an evaluation gives up: a policy may offload without ever completing a task."""
+
+
+def run_policy(policy: Policy, env_id: str, kwargs: dict[str, Any], seeds: list[int]) -> dict[str, NDArray[Any]]:
+    """Let a policy decide for the learning device in one episode per seed.
+
+    Args:
+        policy: ``act(obs (n, 4 + N)) -> {"server", "wait"}``.
+        env_id: the environment.
+        kwargs: its keyword arguments, the horizon among them.
+        seeds: one per lane.
+
+    Returns:
+        The counters of `statistics()` at each episode's end, shapes (len(seeds), M, ...).
+    """
+    # NEXT_STEP: an ended lane keeps its counters until the following step resets it.
+    env = gymnasium.make_vec(
+        env_id,
+        num_envs=len(seeds),
+        vectorization_mode="vector_entry_point",
+        autoreset_mode=AutoresetMode.NEXT_STEP,
+        **kwargs,
+    )
+    kept: dict[str, NDArray[Any]] = {}
+    running = np.ones(len(seeds), bool)
+    try:
+        obs, _ = env.reset(seed=list(seeds))  # type: ignore[arg-type]  # annotated int, documented as int or list
+        for _ in range(MAX_DECISIONS):
+            obs, _, _, truncated, _ = env.step(policy.act(obs))
+            ended = running & truncated
+            if ended.any():
+                counters = env.unwrapped.statistics()
+                kept = kept or {name: values.copy() for name, values in counters.items()}
+                for name, values in counters.items():
+                    kept[name][ended] = values[ended]
+                running &= ~ended
+                if not running.any():
+                    break
+    finally:
+        env.close()
+    return kept
+
+
+def record(policy: Policy, env_id: str, kwargs: dict[str, Any], seed: int) -> EventRecorder:
+    """Record one episode of the learning device.
+
+    Args:
+        policy: decides for the learning device.
+        env_id: the environment.
+        kwargs: its keyword arguments, the horizon among them.
+        seed: of the episode.
+    """
+    env: Any = Recorder(gymnasium.make(env_id, **kwargs))
+    try:
+        obs, _ = env.reset(seed=seed)
+        truncated = False
+        while not truncated:
+            obs, _, _, truncated, _ = env.step(policy.act(obs))
+    finally:
+        env.close()
+    events: EventRecorder = env.events
+    return events
+
+
+def _rounded(values: Any) -> list[float]:
+    """Six significant digits: figures need no more, and the file stays small."""
+    return [float(f"{value:.6g}") for value in np.asarray(values, dtype=float).ravel()]
+
+
+def trace(events: EventRecorder, end: float, device: int = 0) -> Trace:
+    """The figures' view of a recorded episode.
+
+    Args:
+        events: the record.
+        end: show the episode up to this instant, s.
+        device: the learning device.
+    """
+    end = min(end, events.now)
+    times, ages = events.sawtooth(device)
+    last_age = float(np.interp(end, times, ages))
+    keep = times <= end
+    mine = [d for d in events.decisions if d.device == device and d.time <= end]
+    waits = [(d.time, min(d.time + d.wait, end)) for d in mine if d.wait]
+    seen = [d for d in events.decisions if d.time <= end]
+    return Trace(
+        device=device,
+        start=0.0,
+        end=end,
+        curve_times=_rounded([*times[keep], end]),
+        curve_ages=_rounded([*ages[keep], last_age]),
+        waits=waits,
+        queue_times=_rounded([d.time for d in seen]),
+        queues=[list(d.queues) for d in seen],
+    )
+
+
+def response(
+    policy: Policy, params: AoIParams, events: EventRecorder, decision: str, threshold: float | None, points: int = 121
+) -> Response:
+    """What a policy does as a function of its observation, around what the recorded episode met.
+
+    Args:
+        policy: the learned policy.
+        params: the physics.
+        events: a recorded episode: delays and queue lengths are taken from the range met there.
+        decision: ``staged`` or ``joint``.
+        threshold: of the proven optimal wait rule, s, where there is one.
+        points: number of delays.
+    """
+    kind = JOINT if decision == "joint" else UPDATE
+    mine = [d for d in events.decisions if d.device == 0]
+    met = [d for d in mine if d.wait is not None]
+    top = float(np.quantile([d.age for d in met], 0.99)) if met else 1.0
+    delays = np.linspace(0.0, 1.15 * top, points)
+    lengths = np.array([d.queues for d in mine], dtype=int).reshape(len(mine), params.n_edges)
+    curves = []
+    for queues, label in _typical_queues(lengths):
+        obs = observations(kind, delays, delays, 0.0, queues)
+        curves.append(Curve(label=label, queues=queues, waits=_rounded(policy.act(obs)["wait"])))
+    optimal = None if threshold is None else _rounded(np.clip(threshold - delays, 0.0, params.z_max))
+    servers, note = _servers(policy, params, mine, lengths, decision)
+    return Response(
+        n_edges=params.n_edges,
+        delays=_rounded(delays),
+        curves=curves,
+        optimal_waits=optimal,
+        seen_delays=_rounded([d.age for d in met]),
+        seen_waits=_rounded([d.wait for d in met]),
+        servers=servers,
+        note=note,
+    )
+
+
+def observations(kind: int, delay: Any, age: Any, since: Any, queues: Any) -> NDArray[np.float32]:
+    """Build plain observations [kind, delay, age, since, q_1 ... q_N] from values that broadcast to (n,) and (n, N)."""
+    columns = np.broadcast_arrays(
+        np.float64(kind), np.asarray(delay, float), np.asarray(age, float), np.asarray(since, float)
+    )
+    head = np.stack([column.ravel() for column in columns], axis=1)
+    tail = np.broadcast_to(np.atleast_2d(np.asarray(queues, float)), (len(head), np.atleast_2d(queues).shape[1]))
+    return np.concatenate([head, tail], axis=1).astype(np.float32)
+
+
+def _typical_queues(lengths: NDArray[Any]) -> list[tuple[list[int], str]]:
+    """Up to three met queue states, by total length: a light, a typical and a heavy load."""
+    if lengths.shape[1] == 0 or not len(lengths):
+        return [([], "learned rule")]
+    order = np.argsort(lengths.sum(axis=1), kind="stable")
+    chosen: list[tuple[list[int], str]] = []
+    for quantile in (0.05, 0.5, 0.95):
+        queues = [int(q) for q in lengths[order[int(quantile * (len(order) - 1))]]]
+        label = "queues " + ", ".join(map(str, queues[:6])) + (" …" if len(queues) > 6 else "")
+        if queues not in [known for known, _ in chosen]:
+            chosen.append((queues, label))
+    return chosen
+
+
+def _servers(
+    policy: Policy, params: AoIParams, mine: list[Any], lengths: NDArray[Any], decision: str
+) -> tuple[list[list[int]], str]:
+    """The chosen place for every pair of lengths of the first two queues; the rest stays at its median."""
+    if params.n_edges == 0:
+        return [], "The system has no edge: every task runs on the device."
+    offers = [d for d in mine if d.server is not None]
+    ages = [d.age for d in offers]
+    age = float(np.median(ages)) if ages else 1.0
+    top = [int(np.clip(lengths[:, n].max(initial=1) + 1, 3, 11)) for n in range(min(params.n_edges, 2))]
+    columns, rows = top[0] + 1, top[1] + 1 if params.n_edges > 1 else 1
+    queues = np.tile(
+        np.median(lengths, axis=0).astype(int) if len(lengths) else np.zeros(params.n_edges, int), (rows * columns, 1)
+    )
+    row, column = np.divmod(np.arange(rows * columns), columns)
+    queues[:, 0] = column
+    if params.n_edges > 1:
+        queues[:, 1] = row
+    kind = JOINT if decision == "joint" else OFFLOAD
+    met = [d.age for d in mine if d.wait is not None]
+    delay = float(np.median(met)) if met else age
+    obs = observations(kind, np.full(rows * columns, delay), age, max(age - delay, 0.0), queues)
+    chosen = np.asarray(policy.act(obs)["server"]).reshape(rows, columns)
+    note = f"Last delay {delay:.3g} s, age {age:.3g} s" + (
+        ", other edges at their median length." if params.n_edges > 2 else "."
+    )
+    return [[int(place) for place in line] for line in chosen], note

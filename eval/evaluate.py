@@ -1,0 +1,280 @@
+"""Evaluation of a trained run against every scripted baseline and against the certified optimum.
+
+All policies meet the same evaluation seeds, hence the same service draws; differences are taken per seed. Baselines
+with a free number are tuned on other seeds. Evaluation seeds are disjoint from those of training and of the outer loop.
+"""
+
+from __future__ import annotations
+
+import datetime
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from ..envs.aoi_offload.optimum import UpdateOrWait
+from ..envs.aoi_offload.policies import ScriptedPolicy
+from ..envs.aoi_offload.simulate import simulate
+from ..envs.aoi_offload.state import JOINT, UPDATE
+from ..envs.core.errors import InvalidInputError
+from ..envs.core.seeding import SeedTree
+from ..train.run_folder import git_revision, load_policy, open_run
+from . import results
+from .baselines import Baseline, Rule, Runner, baselines, tune
+from .episodes import observations, record, response, run_policy, trace
+from .metrics import Metrics, measure
+from .statistics import bootstrap, difference, relative_difference
+
+if TYPE_CHECKING:
+    from ..envs.aoi_offload.params import AoIParams
+    from ..train.config import TrainConfig
+    from ..train.learners import Policy
+
+DEFAULT_SEEDS = 64
+HORIZON_FACTOR = 4.0
+"""The default evaluation episode is this many training episodes long, so that its start weighs little."""
+TUNING_SEEDS = 8
+TRACE_SECONDS = 60.0
+QUADRATURE_NODES = 1 << 16
+_LEARNER = 0  # the learning device
+
+
+def evaluate_run(
+    run_dir: str | Path,
+    *,
+    seeds: int = DEFAULT_SEEDS,
+    horizon: float | None = None,
+    checkpoint: Literal["best", "last"] | int = "best",
+    command: list[str] | None = None,
+    write: bool = True,
+) -> results.Evaluation:
+    """Evaluate a run's policy and write ``evaluation.json`` into its folder.
+
+    Args:
+        run_dir: the run folder.
+        seeds: number of evaluation seeds, one episode each.
+        horizon: length of an episode, s; None takes four training horizons.
+        checkpoint: ``"best"``, ``"last"`` or a step.
+        command: the command line for the record; None takes ``sys.argv``.
+        write: store the result in the run folder.
+
+    Raises:
+        CheckpointError: no run folder, no such checkpoint, or a corrupt or foreign one.
+        InvalidInputError: `seeds` or `horizon` out of range, or the horizon too short for one completed task.
+        StorageError: the result could not be written.
+    """
+    run = open_run(run_dir)
+    policy, config = load_policy(run_dir, checkpoint)
+    evaluation = evaluate_policy(
+        policy,
+        config,
+        seeds=seeds,
+        horizon=horizon,
+        checkpoint=run.checkpoint(checkpoint).name,
+        command=sys.argv if command is None else command,
+    )
+    if write:
+        results.write(run.path, evaluation)
+    return evaluation
+
+
+def evaluate_policy(
+    policy: Policy,
+    config: TrainConfig,
+    *,
+    seeds: int = DEFAULT_SEEDS,
+    horizon: float | None = None,
+    checkpoint: str = "",
+    command: list[str] | None = None,
+) -> results.Evaluation:
+    """Evaluate any policy in the environment of a training configuration.
+
+    Args:
+        policy: ``act(obs (n, 4 + N)) -> {"server", "wait"}``.
+        config: names the environment and the run's seed.
+        seeds: number of evaluation seeds.
+        horizon: length of an episode, s; None takes four training horizons.
+        checkpoint: name for the record.
+        command: command line for the record.
+
+    Raises:
+        InvalidInputError: `seeds` or `horizon` out of range, or the horizon too short for one completed task.
+    """
+    started = time.monotonic()
+    if isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= 65536:
+        raise InvalidInputError.of("seeds", "an integer in [1, 65536]", seeds)
+    length = HORIZON_FACTOR * config.env.horizon if horizon is None else float(horizon)
+    if not 0 < length <= 1e9:
+        raise InvalidInputError.of("horizon", "in (0, 1e9] s", horizon)
+    tree, params, kwargs = SeedTree(config.seed), config.env.params(), config.env.kwargs()
+    eval_seeds = [tree.evaluate + lane for lane in range(seeds)]
+    reference = _reference(config.env.id, kwargs)
+    threshold = reference.threshold if reference is not None else None
+    ours = measure(run_policy(policy, config.env.id, kwargs | {"horizon": length}, eval_seeds), [_LEARNER])
+    learner = _score("learner", ("learned", "learned"), ours)
+    rows = _compare(params, kwargs, config.env.id, ours, eval_seeds, tree.outer, length, threshold)
+    events = record(policy, config.env.id, kwargs | {"horizon": max(TRACE_SECONDS, config.env.horizon)}, eval_seeds[0])
+    target = None if reference is None else reference.bound if reference.value is None else reference.value
+    shown = sorted(rows, key=lambda row: row.mean_age.estimate)
+    return results.Evaluation(
+        checkpoint=checkpoint,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        command=command or [],
+        git=git_revision(),
+        seconds=round(time.monotonic() - started, 3),
+        first_seed=eval_seeds[0],
+        n_seeds=seeds,
+        horizon=length,
+        decision=config.env.decision,
+        learner=learner,
+        baselines=shown,
+        zero_wait=rows[0].label,
+        best=shown[0].label,
+        optimum=reference,
+        gap=None
+        if target is None
+        else _estimate([ours.mean_age], lambda age, axis: np.mean(age, axis=axis) / target - 1.0),
+        quadrature=_quadrature(policy, params, config.env.decision, target),
+        trace=trace(events, TRACE_SECONDS),
+        response=response(policy, params, events, config.env.decision, threshold),
+    )
+
+
+def score_checkpoint(policy: Policy, config: TrainConfig, *, seeds: int = 16) -> dict[str, float]:
+    """Score a policy during training, on the seeds of the outer loop; the command line passes this to the trainer.
+
+    Args:
+        policy: the policy of the present weights.
+        config: the run's configuration.
+        seeds: number of episodes, each of one training horizon; unused for a lone device, which is integrated exactly.
+
+    Returns:
+        ``score`` and ``mean_age``, s: lower is better.
+    """
+    exact = _quadrature(policy, config.env.params(), config.env.decision, None)
+    if exact is not None:
+        return {"score": exact.mean_age, "mean_age": exact.mean_age}
+    first = SeedTree(config.seed).outer
+    counters = run_policy(policy, config.env.id, config.env.kwargs(), [first + lane for lane in range(seeds)])
+    age = float(measure(counters, [_LEARNER]).mean_age.mean())
+    return {"score": age, "mean_age": age}
+
+
+def _reference(env_id: str, kwargs: dict[str, Any]) -> results.Reference | None:
+    """The environment's certified optimum."""
+    env: Any = gymnasium.make(env_id, **kwargs)
+    try:
+        optimum = env.unwrapped.optimum()
+    finally:
+        env.close()
+    threshold = optimum.details.get("threshold")
+    return results.Reference(
+        value=optimum.value,
+        bound=optimum.bound,
+        method=optimum.method,
+        seconds=round(optimum.seconds, 6),
+        threshold=float(threshold) if isinstance(threshold, int | float) else None,
+    )
+
+
+def _quadrature(policy: Policy, params: AoIParams, decision: str, target: float | None) -> results.Quadrature | None:
+    """Integrate the learned wait over the service law: exact where the device has one processor and no company."""
+    if params.n_devices > 1 or params.n_edges > 0:
+        return None
+    scale = float(params.scales()[0, 0])
+    problem = UpdateOrWait.parse(params.service, scale, params.drop, params.z_max)
+
+    def wait(delay: NDArray[np.float64]) -> NDArray[np.float64]:
+        obs = observations(JOINT if decision == "joint" else UPDATE, delay, delay, 0.0, np.zeros((1, 0)))
+        return np.asarray(policy.act(obs)["wait"], dtype=np.float64)
+
+    age = float(problem.rule(wait, QUADRATURE_NODES))
+    return results.Quadrature(mean_age=age, gap=None if target is None else age / target - 1.0, nodes=QUADRATURE_NODES)
+
+
+def _runner(params: AoIParams, kwargs: dict[str, Any], env_id: str) -> Runner:
+    """How to run a rule on the learning device: compiled, or through the environment for joint decisions."""
+    if kwargs["decision"] == "staged":
+
+        def compiled(rule: Rule, seeds: list[int], horizon: float) -> dict[str, NDArray[Any]]:
+            background = (kwargs["background"], kwargs["background_wait"])
+            return simulate(params, *background, horizon=horizon, seeds=seeds, deviator=(_LEARNER, *rule)).statistics
+
+        return compiled
+
+    def stepped(rule: Rule, seeds: list[int], horizon: float) -> dict[str, NDArray[Any]]:
+        policy = ScriptedPolicy(*rule, params=params, seed=seeds[0] % 2**32)
+        return run_policy(policy, env_id, kwargs | {"horizon": horizon}, seeds)
+
+    return stepped
+
+
+def _compare(
+    params: AoIParams,
+    kwargs: dict[str, Any],
+    env_id: str,
+    ours: Metrics,
+    eval_seeds: list[int],
+    first_tuning_seed: int,
+    horizon: float,
+    threshold: float | None,
+) -> list[results.Score]:
+    """Score every baseline on the evaluation seeds; the free numbers are chosen on the tuning seeds."""
+    run = _runner(params, kwargs, env_id)
+    tuning = [first_tuning_seed + lane for lane in range(TUNING_SEEDS)]
+    cache: dict[Rule, float] = {}
+    rows = []
+    for baseline in baselines(params, threshold, with_pgoa=kwargs["decision"] == "staged"):
+        rules = list(baseline.rules)
+        finalists = tune(rules, run, tuning, min(horizon, kwargs["horizon"]), cache) if len(rules) > 1 else rules
+        rows.append(_best_of(baseline, finalists, run, ours, eval_seeds, horizon))
+    return rows
+
+
+def _best_of(
+    baseline: Baseline, finalists: list[Rule], run: Runner, ours: Metrics, seeds: list[int], horizon: float
+) -> results.Score:
+    """The finalist with the lowest age on the evaluation seeds themselves, which favours the baseline."""
+    measured = [(rule, measure(run(rule, seeds, horizon), [_LEARNER])) for rule in finalists]
+    rule, theirs = min(measured, key=lambda pair: float(pair[1].mean_age.mean()))
+    pair = [ours.mean_age, theirs.mean_age]
+    return _score(baseline.label, rule, theirs).model_copy(
+        update={
+            "tuned": len(baseline.rules),
+            "difference": _estimate(pair, difference),
+            "relative": _estimate(pair, relative_difference),
+        }
+    )
+
+
+def _score(label: str, rule: Rule, metrics: Metrics) -> results.Score:
+    return results.Score(
+        label=label,
+        server=rule[0],
+        wait=rule[1],
+        mean_age=_estimate([metrics.mean_age]),
+        per_seed=[float(age) for age in metrics.mean_age],
+        **metrics.summary(),
+    )
+
+
+def _estimate(samples: list[NDArray[np.float64]], statistic: Callable[..., Any] = np.mean) -> results.Estimate:
+    return results.Estimate(**bootstrap(samples, statistic).as_dict())
+
+
+def parse_checkpoint(text: str) -> Literal["best", "last"] | int:
+    """Read ``best``, ``last`` or a step.
+
+    Raises:
+        InvalidInputError: it is none of these.
+    """
+    if text == "best" or text == "last":
+        return "best" if text == "best" else "last"
+    if text.isascii() and text.isdigit():
+        return int(text)
+    raise InvalidInputError.of("checkpoint", "best, last or a step", text)

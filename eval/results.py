@@ -1,0 +1,230 @@
+"""What an evaluation found, as data: ``evaluation.json`` in the run folder, from which the report is drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ..envs.core.errors import CheckpointError, StorageError
+from ..train import atomic
+
+FILE_NAME = "evaluation.json"
+_FINITE = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Estimate(BaseModel):
+    """A mean over seeds with its 95 % bootstrap interval (no ends for a single seed)."""
+
+    model_config = _FINITE
+    estimate: float
+    low: float | None
+    high: float | None
+    confidence: float
+    n: int
+
+
+class Score(BaseModel):
+    """One policy on the evaluation seeds.
+
+    Attributes:
+        label: name for tables.
+        server: server rule of a scripted policy, ``"learned"`` for the learner.
+        wait: wait rule, likewise.
+        tuned: how many rules were tried on the tuning seeds to find this one (1: nothing was tuned).
+        mean_age: sum of areas over sum of cycle lengths, s.
+        per_seed: the same per seed, in the order of the seeds, s.
+        authors_age, peak_age, mean_wait: s; drop_rate, server_shares: shares; completions: per device and seed.
+        difference: learner minus this policy on the same seeds, s; None for the learner.
+        relative: learner over this policy, minus 1; None for the learner.
+    """
+
+    model_config = _FINITE
+    label: str
+    server: str
+    wait: str
+    tuned: int = 1
+    mean_age: Estimate
+    per_seed: list[float]
+    authors_age: float | None
+    peak_age: float | None
+    drop_rate: float | None
+    mean_wait: float | None
+    server_shares: list[float | None]
+    completions: float | None
+    difference: Estimate | None = None
+    relative: Estimate | None = None
+
+
+class Reference(BaseModel):
+    """The certified optimum: the best known value (None if only a bound is known), its proven lower bound, s."""
+
+    model_config = _FINITE
+    value: float | None
+    bound: float
+    method: str
+    seconds: float
+    threshold: float | None = None
+
+
+class Quadrature(BaseModel):
+    """The learned wait integrated over the service law instead of sampled: mean age (s) and its gap to the optimum."""
+
+    model_config = _FINITE
+    mean_age: float
+    gap: float | None
+    nodes: int
+
+
+class Trace(BaseModel):
+    """One recorded greedy episode, in s.
+
+    Attributes:
+        device: the device whose age is shown.
+        start, end: the recorded stretch.
+        curve_times, curve_ages: corners of its age curve.
+        waits: (start, end) of every wait of the device.
+        queue_times, queues: instants and the lengths (N) of all edge queues seen there.
+    """
+
+    model_config = _FINITE
+    device: int
+    start: float
+    end: float
+    curve_times: list[float]
+    curve_ages: list[float]
+    waits: list[tuple[float, float]]
+    queue_times: list[float]
+    queues: list[list[int]]
+
+
+class Curve(BaseModel):
+    """Chosen waits (s) along the delays of a `Response`, at the queue lengths that the label names."""
+
+    model_config = _FINITE
+    label: str
+    queues: list[int]
+    waits: list[float]
+
+
+class Response(BaseModel):
+    """What the learned policy does as a function of its observation.
+
+    Attributes:
+        n_edges: number of edge queues.
+        delays: delay of the last completed task, s.
+        curves: waits along `delays`, one curve per queue state.
+        optimal_waits: the proven optimal rule along `delays`, where there is one.
+        seen_delays, seen_waits: what the recorded episode met, s.
+        servers: chosen place per (tasks at edge 2, tasks at edge 1); one row for one edge, empty for none.
+        note: what was held fixed.
+    """
+
+    model_config = _FINITE
+    n_edges: int
+    delays: list[float]
+    curves: list[Curve]
+    optimal_waits: list[float] | None
+    seen_delays: list[float]
+    seen_waits: list[float]
+    servers: list[list[int]]
+    note: str
+
+
+class Evaluation(BaseModel):
+    """A complete evaluation of one checkpoint.
+
+    Attributes:
+        format: version of this file.
+        checkpoint: name of the evaluated checkpoint folder.
+        created: when, UTC.
+        command: the command line.
+        git: revision of the source, where there is a checkout.
+        seconds: how long it took.
+        first_seed, n_seeds: the evaluation seeds are first_seed + 0 ... n_seeds - 1 (disjoint from training's).
+        horizon: length of each evaluation episode, s.
+        decision: ``staged`` or ``joint``: the two have different optima.
+        learner: the learner's score.
+        baselines: the scripted policies, best first.
+        zero_wait: label of the baseline that never waits.
+        best: label of the best scripted policy.
+        optimum: the certified optimum or bound; None where none is known.
+        gap: learner over the optimum's value (its bound where there is no value), minus 1.
+        quadrature: exact score of the learned wait, for a lone device.
+        trace, response: data of the figures.
+    """
+
+    model_config = _FINITE
+    format: Literal[1] = 1
+    checkpoint: str
+    created: str
+    command: list[str]
+    git: dict[str, Any] | None
+    seconds: float
+    first_seed: int
+    n_seeds: int
+    horizon: float
+    decision: str
+    learner: Score
+    baselines: list[Score]
+    zero_wait: str
+    best: str
+    optimum: Reference | None
+    gap: Estimate | None
+    quadrature: Quadrature | None
+    trace: Trace
+    response: Response
+
+    def baseline(self, label: str) -> Score:
+        """The baseline with this label."""
+        return next(score for score in self.baselines if score.label == label)
+
+    @property
+    def age(self) -> float:
+        """The learner's mean age, s: integrated where that is possible, else sampled."""
+        return self.quadrature.mean_age if self.quadrature else self.learner.mean_age.estimate
+
+    @property
+    def worse_than_zero_wait(self) -> bool:
+        """Whether the learner loses to the policy that never waits, on the same seeds."""
+        relative = self.baseline(self.zero_wait).relative
+        return relative is not None and relative.estimate > 0
+
+    @property
+    def target(self) -> float | None:
+        """The optimum's value, or its bound where no value is known, s."""
+        if self.optimum is None:
+            return None
+        return self.optimum.bound if self.optimum.value is None else self.optimum.value
+
+
+def write(run_dir: Path, evaluation: Evaluation) -> Path:
+    """Write ``evaluation.json`` atomically and return its path.
+
+    Raises:
+        StorageError: it could not be written; an earlier one is unchanged.
+    """
+    path = run_dir / FILE_NAME
+    atomic.write_json(path, evaluation.model_dump(mode="json"))
+    return path
+
+
+def read(run_dir: Path) -> Evaluation:
+    """Read ``evaluation.json``.
+
+    Raises:
+        CheckpointError: there is none yet, or it is damaged.
+        StorageError: it cannot be read.
+    """
+    path = run_dir / FILE_NAME
+    if not path.is_file():
+        raise CheckpointError(f"{path}: not evaluated yet; run  edgewise evaluate {run_dir}  first")
+    try:
+        return Evaluation.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "content"
+        raise CheckpointError(f"{path}: {field}: {first['msg']}; evaluate the run again") from None
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read ({error.strerror})") from None
