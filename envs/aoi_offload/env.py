@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from ..core.errors import InvalidInputError
 from ..core.optimum import Optimum
-from .faces import Info, Obs, ScalarFace, VectorFace, make_params, parse_action
+from .drawing import Drawing
+from .faces import Info, Obs, ScalarFace, VectorFace, check_lanes, make_params, parse_action
 from .optimum import solve
 from .params import AoIParams
 from .policies import rule
@@ -20,6 +21,7 @@ from .state import JOINT_AGENT, OUT_DEVICE, STAGED_AGENT
 
 Background = str | Callable[[Obs], dict[str, Any]]
 
+_NO_DRAWING = Drawing(None, 1, 0)
 _DECISIONS = {"staged": STAGED_AGENT, "joint": JOINT_AGENT}
 
 
@@ -57,7 +59,7 @@ class AoIOffloadEnv(ScalarFace):
 
     | Num | Observation | Min | Max | Unit |
     | --- | --- | --- | --- | --- |
-    | 0 | kind of the pending decision: 0 update (wait), 1 offload (server), 2 joint (both) | 0 | 2 | - |
+    | 0 | kind of the pending decision: 0 update (wait), 1 offload (server), 2 joint (both), 3 none | 0 | 3 | - |
     | 1 | Y, delay of the last completed task | 0 | inf | s |
     | 2 | age of information | 0 | inf | s |
     | 3 | time since the device's last completion | 0 | inf | s |
@@ -150,30 +152,30 @@ class AoIOffloadEnv(ScalarFace):
         """Start an episode; see `ScalarFace.reset`."""
         if self._background is None:
             return super().reset(seed=seed, options=options)
-        render_mode, recorder, self._recorder = self.render_mode, self._recorder, None
-        obs, info = super().reset(seed=seed, options=options)
-        self._recorder, self.render_mode = recorder, render_mode
-        obs, info = self._ask_background(obs, info)
-        if recorder is not None:
-            recorder.reset()
-            self._record(obs, info, None)
+        drawing, self._drawing = self._drawing, _NO_DRAWING
+        try:
+            obs, info = self._ask_background(*super().reset(seed=seed, options=options))
+        finally:
+            self._drawing = drawing
+        if drawing.on:
+            drawing.note(obs, info, None)
         return obs, info
 
     def step(self, action: dict[str, Any]) -> tuple[Obs, float, bool, bool, Info]:
         """Carry out device 0's decision and run to its next one; see `ScalarFace.step`."""
         if self._background is None:
             return super().step(action)
-        recorder, self._recorder = self._recorder, None
+        drawing, self._drawing = self._drawing, _NO_DRAWING
         try:
             obs, _, _, _, info = super().step(action)
             obs, info = self._ask_background(obs, info)
         finally:
-            self._recorder = recorder
+            self._drawing = drawing
         self._done = info["time"] >= float(self._world.params["horizon"][0])
         self._world.lane["done"] = self._done
-        if recorder is not None:
+        if drawing.on:
             server, wait = parse_action(action)
-            self._record(obs, info, {"server": server, "wait": wait})
+            drawing.note(obs, info, {"server": server, "wait": wait})
         return obs, -info["cost"], False, self._done, info
 
     def _ask_background(self, obs: Obs, info: Info) -> tuple[Obs, Info]:
@@ -276,12 +278,9 @@ def _simulator(
     objective: str,
     background: Background,
 ) -> Simulator:
-    if not isinstance(num_envs, int | np.integer) or num_envs < 1:
-        raise InvalidInputError.of("num_envs", "a positive integer", num_envs)
-    if max_episode_steps is not None:
-        raise InvalidInputError.of("max_episode_steps", "None: the horizon is a time in seconds", max_episode_steps)
+    lanes = check_lanes(num_envs, max_episode_steps)
     if isinstance(background, str):
-        return Simulator(params, rules, int(num_envs), horizon=horizon, objective=objective)
-    simulator = _AskingSimulator(params, rules, int(num_envs), horizon=horizon, objective=objective)
+        return Simulator(params, rules, lanes, horizon=horizon, objective=objective)
+    simulator = _AskingSimulator(params, rules, lanes, horizon=horizon, objective=objective)
     simulator.policy = background
     return simulator

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from ..core.errors import InvalidInputError
 from . import kernel
+from .drawing import RENDER_FPS, RENDER_MODES, Drawing
 from .params import AoIParams
 from .simulator import Buffers, Simulator
-from .state import COST, DURATION, KIND, QUEUES, STREAM_OFFSET, TERM_0, TIME
+from .state import COST, DURATION, IDLE, KIND, QUEUES, STREAM_OFFSET, TERM_0, TIME
 
 Obs = NDArray[np.float32]
 Info = dict[str, Any]
@@ -50,10 +51,10 @@ def action_space(params: AoIParams) -> spaces.Dict:
 
 
 def observation_space(params: AoIParams, stream: bool) -> spaces.Box:
-    """Box of ``[kind, Y, age, time since own last completion, q_1..q_N]``; a stream puts the device's index in front."""
+    """Box of ``[kind, Y, age, time since own last completion, q_1..q_N]``, after the device's index in a stream."""
     low = np.zeros(QUEUES + params.n_edges, np.float32)
     high = np.full(QUEUES + params.n_edges, np.inf, np.float32)
-    high[KIND] = 2.0
+    high[KIND] = IDLE
     high[QUEUES:] = params.n_devices
     if stream:
         low, high = np.insert(low, 0, 0.0), np.insert(high, 0, params.n_devices - 1)
@@ -96,14 +97,25 @@ def check_seed(seed: Any) -> int:
     return value
 
 
+def check_lanes(num_envs: Any, max_episode_steps: Any) -> int:
+    """The number of lanes of a vector environment.
+
+    Raises:
+        InvalidInputError: not a positive integer, or a step limit is given (the horizon is a time).
+    """
+    if isinstance(num_envs, bool) or not isinstance(num_envs, int | np.integer) or num_envs < 1:
+        raise InvalidInputError.of("num_envs", "a positive integer", num_envs)
+    if max_episode_steps is not None:
+        raise InvalidInputError.of("max_episode_steps", "None: the horizon is a time in seconds", max_episode_steps)
+    return int(num_envs)
+
+
 class ScalarFace(gymnasium.Env[Obs, dict[str, Any]]):
     """One system behind the Gymnasium interface."""
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["human", "rgb_array", "ansi"], "render_fps": 8}
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": RENDER_MODES, "render_fps": RENDER_FPS}
 
     def __init__(self, params: AoIParams, simulator: Simulator, stream: bool, render_mode: str | None) -> None:
-        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
-            raise InvalidInputError.of("render_mode", f"one of {self.metadata['render_modes']} or None", render_mode)
         self.params = params
         self.render_mode = render_mode
         self.observation_space = observation_space(params, stream)
@@ -115,12 +127,7 @@ class ScalarFace(gymnasium.Env[Obs, dict[str, Any]]):
         self._buffers = Buffers(1, simulator.width)
         self._out = self._buffers.out.reshape(6)
         self._term_names = simulator.term_names
-        self._recorder: Any = None
-        self._window: Any = None
-        if render_mode is not None:
-            from .recording import EventRecorder
-
-            self._recorder = EventRecorder(params.n_devices if stream else 1, params.n_edges)
+        self._drawing = Drawing(render_mode, params.n_devices if stream else 1, params.n_edges)
 
     # --- episodes -----------------------------------------------------------------------------------------------------
 
@@ -147,9 +154,8 @@ class ScalarFace(gymnasium.Env[Obs, dict[str, Any]]):
         self._buffers.out[...], self._buffers.ints[...] = buffers.out, buffers.ints
         self._done = False
         obs, info = buffers.obs[0], self._info()
-        if self._recorder is not None:
-            self._recorder.reset()
-            self._record(obs, info, None)
+        if self._drawing.on:
+            self._drawing.note(self._plain(obs), info, None)
         return obs, info
 
     def step(self, action: dict[str, Any]) -> tuple[Obs, float, bool, bool, Info]:
@@ -175,9 +181,13 @@ class ScalarFace(gymnasium.Env[Obs, dict[str, Any]]):
             raise self._simulator.invalid_action(status, server, wait)
         self._done = status == 1
         info = self._info()
-        if self._recorder is not None:
-            self._record(obs[0], info, {"server": server, "wait": wait})
+        if self._drawing.on:
+            self._drawing.note(self._plain(obs[0]), info, {"server": server, "wait": wait})
         return obs[0], -info["cost"], False, self._done, info
+
+    def _plain(self, obs: Obs) -> Obs:
+        """The observation without the device's index."""
+        return obs[STREAM_OFFSET:] if self._stream else obs
 
     def _info(self) -> Info:
         cost, duration, time, *terms = self._out.tolist()
@@ -210,40 +220,17 @@ class ScalarFace(gymnasium.Env[Obs, dict[str, Any]]):
         self._simulator.set_state(state)
         self._done = bool(self._world.lane["done"][0])
 
-    # --- rendering ----------------------------------------------------------------------------------------------------
-
-    def _record(self, obs: Obs, info: Info, action: dict[str, Any] | None) -> None:
-        if action is not None:
-            self._recorder.record(*self._open, action)
-        plain = obs[STREAM_OFFSET:] if self._stream else obs
-        self._open = (info["time"], info["device"], info["kind"], plain)
-        self._recorder.record(*self._open)
-        if self.render_mode == "human":
-            self.render()
-
     def render(self) -> Any:
         """Draw the current state: text, pixels (H, W, 3) or a window, by ``render_mode``.
 
         Raises:
             MissingExtraError: pixels and windows need the extra ``render``.
         """
-        if self._recorder is None:
-            gymnasium.logger.warn("render() needs a render_mode: pass it to make()")
-            return None
-        from . import render
-
-        if self.render_mode == "human":
-            if self._window is None:
-                self._window = render.Window()
-            self._window.show(self._recorder)
-            return None
-        return render.render(self._recorder, self.render_mode)
+        return self._drawing.render()
 
     def close(self) -> None:
         """Close the window, if any."""
-        if self._window is not None:
-            self._window.close()
-            self._window = None
+        self._drawing.close()
 
 
 class VectorFace(VectorEnv[Obs, dict[str, Any], NDArray[Any]]):

@@ -26,6 +26,7 @@ from .state import (
     EDGE_UNIFORM,
     FIXED,
     GENERATE,
+    IDLE,
     JOINT,
     JOINT_AGENT,
     JSQ,
@@ -643,7 +644,7 @@ def open_intervals(lane, device, edge, timer, memory, choices, rule, scale, para
         params: see `World`.
         i: the lane.
         step_out: (6, L) float64: what the step wrote, for the device whose decision is pending.
-        obs: (M, 4 + N) float32, written; ``kind`` is the kind of the device's next decision if its task succeeds.
+        obs: (M, 4 + N) float32, written; ``kind`` is IDLE but for the device whose decision is pending.
         out: (6, M) float64, written.
     """
     w = World(lane, device, edge, timer, memory, choices, rule, scale, params)
@@ -655,6 +656,5 @@ def open_intervals(lane, device, edge, timer, memory, choices, rule, scale, para
             continue
         code = timer[i, count + m]["code"]
         idle = code == DROP and device[i, m]["prev"] == OUTSIDE and params[0]["drop"] != _DEADLINE
-        kind = OFFLOAD if code == GENERATE or idle else UPDATE
-        _observe(w, i, m, kind, obs[m], False)
+        _observe(w, i, m, IDLE, obs[m], False)
         _price(w, i, m, code == GENERATE, idle, out, m)

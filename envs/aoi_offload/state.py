@@ -17,8 +17,8 @@ from .params import DROP_MODES, AoIParams
 KIND, DELAY, AGE, SINCE_DONE, QUEUES = range(5)
 STREAM_OFFSET = 1
 
-# Kinds of decision.
-UPDATE, OFFLOAD, JOINT = range(3)
+# Kinds of decision; IDLE marks the observation of a device whose decision is not pending.
+UPDATE, OFFLOAD, JOINT, IDLE = range(4)
 
 # Event codes in tie order; at equal times the lower code goes first, then the lower device.
 EDGE_DONE, LOCAL_DONE, DROP, GENERATE, ARRIVE = range(5)

@@ -1,6 +1,7 @@
-"""Registration of every environment id of the suite with Gymnasium."""
+"""Registration of every environment id of the suite with Gymnasium and PettingZoo."""
 
 import gymnasium
+import pettingzoo
 
 _AOI = "edgewise.envs.aoi_offload"
 
@@ -10,8 +11,18 @@ _ENTRY_POINTS = {
 }
 
 
+_GAMES = {
+    ("aec", "edgewise/AoIOffloadGame-v0"): f"{_AOI}.game:aec_env",
+    ("parallel", "edgewise/AoIOffloadGame-v0"): f"{_AOI}.game:parallel_env",
+}
+
+
 def register_all() -> None:
     """Register every id; calling it again changes nothing."""
     for env_id, (entry_point, vector_entry_point) in _ENTRY_POINTS.items():
         if env_id not in gymnasium.registry:
             gymnasium.register(env_id, entry_point=entry_point, vector_entry_point=vector_entry_point)
+    for (interface, env_id), entry_point in _GAMES.items():
+        registry = pettingzoo.aec_registry if interface == "aec" else pettingzoo.parallel_registry
+        if env_id not in registry:
+            pettingzoo.register(interface, env_id, entry_point=entry_point)

@@ -1,0 +1,79 @@
+"""How a face draws itself: it notes its decisions and hands them to `render` when asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.errors import InvalidInputError
+from .recording import EventRecorder
+
+RENDER_MODES = ["human", "rgb_array", "ansi"]
+RENDER_FPS = 8
+
+
+class Drawing:
+    """The record of one environment's decisions and its window, if any.
+
+    Args:
+        render_mode: None (nothing is recorded), ``"human"``, ``"rgb_array"`` or ``"ansi"``.
+        n_devices: devices whose decisions come out of the environment.
+        n_edges: number of edge nodes.
+
+    Raises:
+        InvalidInputError: unknown mode.
+    """
+
+    def __init__(self, render_mode: str | None, n_devices: int, n_edges: int) -> None:
+        if render_mode is not None and render_mode not in RENDER_MODES:
+            raise InvalidInputError.of("render_mode", f"one of {', '.join(RENDER_MODES)} or None", render_mode)
+        self.mode = render_mode
+        self.on = render_mode is not None
+        self._recorder = EventRecorder(n_devices, n_edges) if self.on else None
+        self._open: tuple[float, int, int, NDArray[Any]] | None = None
+        self._window: Any = None
+
+    def note(self, obs: NDArray[np.float32], info: Mapping[str, Any], action: Mapping[str, Any] | None) -> None:
+        """Note the pending decision, and the action that answered the one before (None after a reset).
+
+        Args:
+            obs: (4 + N,) observation without a device index.
+            info: its info.
+            action: ``{"server": int, "wait": seconds}`` or None.
+        """
+        assert self._recorder is not None
+        if action is None:
+            self._recorder.reset()
+        elif self._open is not None:
+            self._recorder.record(*self._open, action)
+        self._open = (info["time"], info["device"], info["kind"], obs)
+        self._recorder.record(*self._open)
+        if self.mode == "human":
+            self.render()
+
+    def render(self) -> Any:
+        """Draw: text, pixels (H, W, 3), or None after showing the window.
+
+        Raises:
+            MissingExtraError: pixels and windows need the extra ``render``.
+        """
+        if self._recorder is None:
+            gymnasium.logger.warn("render() draws nothing without a render_mode: give one when making the environment")
+            return None
+        from . import render
+
+        if self.mode == "human":
+            self._window = self._window or render.Window()
+            self._window.show(self._recorder)
+            return None
+        return render.render(self._recorder, self.mode)
+
+    def close(self) -> None:
+        """Close the window, if any."""
+        if self._window is not None:
+            self._window.close()
+            self._window = None
