@@ -125,7 +125,6 @@ class ScalarFace(gymnasium.Env[Obs, dict[str, Any]]):
         self._stream = stream
         self._done = True
         self._buffers = Buffers(1, simulator.width)
-        self._out = self._buffers.out.reshape(6)
         self._term_names = simulator.term_names
         self._drawing = Drawing(render_mode, params.n_devices if stream else 1, params.n_edges)
 
@@ -190,7 +189,7 @@ class ScalarFace(gymnasium.Env[Obs, dict[str, Any]]):
         return obs[STREAM_OFFSET:] if self._stream else obs
 
     def _info(self) -> Info:
-        cost, duration, time, *terms = self._out.tolist()
+        cost, duration, time, *terms = self._buffers.out[:, 0].tolist()
         device, kind = self._buffers.ints[:, 0].tolist()
         return {
             "cost": cost,
