@@ -395,7 +395,7 @@ def test_colliding_lane_seeds_are_found(toys):
             return super().lane_seed(seed, lane // 2)
 
     with pytest.raises(ContractError, match="lanes 0 and 1: both give the same trajectory, so their seeds collide"):
-        check_smdp(Collides(3, AutoresetMode.NEXT_STEP))
+        check_smdp(Collides(3, AutoresetMode.NEXT_STEP), steps=100)
 
 
 def test_a_masked_reset_must_leave_the_others_alone(toys):
