@@ -8,8 +8,9 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python; do \
 GYMNASIUM_LATEST := 1.4.0
 
 # Compiled kernels are shared by all recipes. numba watches only the file of the outer function, not the files it
-# inlines from, so the folder is named after the contents of all environment sources.
-export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba/$(shell find envs -name '*.py' | LC_ALL=C sort | xargs cat | cksum | cut -d' ' -f1)
+# inlines from, so the folder is named after the contents of everything that is compiled.
+export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba/$(shell grep -rl --include='*.py' numba envs | LC_ALL=C sort | \
+  xargs cat | cksum | cut -d' ' -f1)
 export OMP_NUM_THREADS := 1
 export RAY_AUTH_MODE := disabled
 export RAY_USAGE_STATS_ENABLED := 0

@@ -11,13 +11,14 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def kernel_cache() -> Path:
-    """A folder for compiled kernels, named after the environment sources.
+    """A folder for compiled kernels, named after the sources that are compiled.
 
     numba checks only the file of the outer function: it would not notice an edit to a file it inlines from.
     """
     checksum = 0
     for path in sorted((ROOT / "envs").rglob("*.py")):
-        checksum = zlib.crc32(path.read_bytes(), checksum)
+        if b"numba" in (source := path.read_bytes()):
+            checksum = zlib.crc32(source, checksum)
     return ROOT / ".cache" / "numba" / f"{checksum:08x}"
 
 
