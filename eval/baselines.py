@@ -56,7 +56,7 @@ def baselines(params: AoIParams, threshold: float | None = None, with_pgoa: bool
         with_pgoa: include potential-game offloading, which runs inside the compiled simulator only.
 
     Returns:
-        The list; the first one never waits and is the reference for "worse than zero wait".
+        The list; some of it never waits, the reference for "worse than zero wait".
     """
     grid = wait_grid(params)
     random_wait = f"uniform:{params.z_max:g}"

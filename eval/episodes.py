@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -9,14 +10,18 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
+from ..envs.aoi_offload.policies import ScriptedPolicy
 from ..envs.aoi_offload.recording import EventRecorder, Recorder
-from ..envs.aoi_offload.state import JOINT, OFFLOAD, UPDATE
+from ..envs.aoi_offload.state import JOINT, OFFLOAD, STREAM_OFFSET, UPDATE
 from .results import Curve, Response, Trace
 
 if TYPE_CHECKING:
     from ..envs.aoi_offload.params import AoIParams
     from ..train.learners import Policy
 
+GAME_ID = "edgewise/AoIOffloadGame-v0"
+_LEARNER = 0  # the learning device
+_MAX_DEVICES = 200
 MAX_DECISIONS = 50_000_000
 """Decisions of one lane after which an evaluation gives up: a policy may offload without ever completing a task."""
 
@@ -31,7 +36,7 @@ def run_policy(policy: Policy, env_id: str, kwargs: dict[str, Any], seeds: list[
         seeds: one per lane.
 
     Returns:
-        The counters of `statistics()` at each episode's end, shapes (len(seeds), M, ...).
+        The counters of `statistics()` up to the horizon, shapes (len(seeds), M, ...).
     """
     # NEXT_STEP: an ended lane keeps its counters until the following step resets it.
     env = gymnasium.make_vec(
@@ -46,19 +51,36 @@ def run_policy(policy: Policy, env_id: str, kwargs: dict[str, Any], seeds: list[
     try:
         obs, _ = env.reset(seed=list(seeds))  # type: ignore[arg-type]  # annotated int, documented as int or list
         for _ in range(MAX_DECISIONS):
+            before = env.unwrapped.statistics()
             obs, _, _, truncated, _ = env.step(policy.act(obs))
             ended = running & truncated
             if ended.any():
-                counters = env.unwrapped.statistics()
-                kept = kept or {name: values.copy() for name, values in counters.items()}
-                for name, values in counters.items():
-                    kept[name][ended] = values[ended]
+                _keep(kept, ended, before, env.unwrapped.statistics(), kwargs["horizon"])
                 running &= ~ended
                 if not running.any():
                     break
     finally:
         env.close()
     return kept
+
+
+def _keep(
+    kept: dict[str, NDArray[Any]],
+    ended: NDArray[np.bool_],
+    before: dict[str, NDArray[Any]],
+    after: dict[str, NDArray[Any]],
+    horizon: float,
+) -> None:
+    """Keep the counters of ended lanes, without the cycle that outlived the horizon.
+
+    An episode ends at a decision, often the completion of the cycle that was under way at the horizon. Such a cycle is
+    longer than most; counting it would raise the age against the compiled simulation, which stops at the horizon.
+    """
+    late = ended & (after["last_done"][:, _LEARNER] > horizon)
+    for name, values in after.items():
+        target = kept.setdefault(name, np.zeros_like(values))
+        target[ended & ~late] = values[ended & ~late]
+        target[late] = before[name][late]
 
 
 def record(policy: Policy, env_id: str, kwargs: dict[str, Any], seed: int) -> EventRecorder:
@@ -70,12 +92,38 @@ def record(policy: Policy, env_id: str, kwargs: dict[str, Any], seed: int) -> Ev
         kwargs: its keyword arguments, the horizon among them.
         seed: of the episode.
     """
-    env: Any = Recorder(gymnasium.make(env_id, **kwargs))
+    return _record(Recorder(gymnasium.make(env_id, **kwargs)), policy.act, seed)
+
+
+def record_all(policy: Policy, params: AoIParams, kwargs: dict[str, Any], seed: int) -> EventRecorder:
+    """Record one episode of the same system with every device's decisions, so that every change of a queue is seen.
+
+    Args:
+        policy: decides for device 0.
+        params: the physics.
+        kwargs: keyword arguments of the single-device environment: horizon, background and background_wait count.
+        seed: of the episode.
+    """
+    others = ScriptedPolicy(kwargs["background"], kwargs["background_wait"], params=params, seed=seed % 2**32)
+
+    def act(obs: NDArray[np.float32]) -> dict[str, Any]:
+        return policy.act(obs[STREAM_OFFSET:]) if obs[0] == 0 else others.act(obs[STREAM_OFFSET:])
+
+    return _record(Recorder(gymnasium.make(GAME_ID, params=params, horizon=kwargs["horizon"])), act, seed)
+
+
+def can_record_all(params: AoIParams, kwargs: dict[str, Any]) -> bool:
+    """Whether `record_all` fits: queues to see, staged decisions, rules that act on observations, few devices."""
+    pgoa = kwargs["background"].startswith("pgoa")
+    return params.n_edges > 0 and kwargs["decision"] == "staged" and not pgoa and params.n_devices <= _MAX_DEVICES
+
+
+def _record(env: Any, act: Callable[[NDArray[np.float32]], dict[str, Any]], seed: int) -> EventRecorder:
     try:
         obs, _ = env.reset(seed=seed)
         truncated = False
         while not truncated:
-            obs, _, _, truncated, _ = env.step(policy.act(obs))
+            obs, _, _, truncated, _ = env.step(act(obs))
     finally:
         env.close()
     events: EventRecorder = env.events
@@ -102,6 +150,7 @@ def trace(events: EventRecorder, end: float, device: int = 0) -> Trace:
     mine = [d for d in events.decisions if d.device == device and d.time <= end]
     waits = [(d.time, min(d.time + d.wait, end)) for d in mine if d.wait]
     seen = [d for d in events.decisions if d.time <= end]
+    changes = [d for k, d in enumerate(seen) if k in (0, len(seen) - 1) or d.queues != seen[k - 1].queues]
     return Trace(
         device=device,
         start=0.0,
@@ -109,8 +158,8 @@ def trace(events: EventRecorder, end: float, device: int = 0) -> Trace:
         curve_times=_rounded([*times[keep], end]),
         curve_ages=_rounded([*ages[keep], last_age]),
         waits=waits,
-        queue_times=_rounded([d.time for d in seen]),
-        queues=[list(d.queues) for d in seen],
+        queue_times=_rounded([d.time for d in changes]),
+        queues=[list(d.queues) for d in changes],
     )
 
 

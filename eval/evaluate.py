@@ -26,7 +26,7 @@ from ..envs.core.seeding import SeedTree
 from ..train.run_folder import git_revision, load_policy, open_run
 from . import results
 from .baselines import Baseline, Rule, Runner, baselines, tune
-from .episodes import observations, record, response, run_policy, trace
+from .episodes import can_record_all, observations, record, record_all, response, run_policy, trace
 from .metrics import Metrics, measure
 from .statistics import bootstrap, difference, relative_difference
 
@@ -39,7 +39,8 @@ DEFAULT_SEEDS = 64
 HORIZON_FACTOR = 4.0
 """The default evaluation episode is this many training episodes long, so that its start weighs little."""
 TUNING_SEEDS = 8
-TRACE_SECONDS = 60.0
+TRACE_SECONDS, TRACE_AGES = 60.0, 12.0
+"""The shown episode lasts 60 s, or 12 mean ages where that is longer, but no longer than a training episode."""
 QUADRATURE_NODES = 1 << 16
 _LEARNER = 0  # the learning device
 
@@ -118,7 +119,11 @@ def evaluate_policy(
     ours = measure(run_policy(policy, config.env.id, kwargs | {"horizon": length}, eval_seeds), [_LEARNER])
     learner = _score("learner", ("learned", "learned"), ours)
     rows = _compare(params, kwargs, config.env.id, ours, eval_seeds, tree.outer, length, threshold)
-    events = record(policy, config.env.id, kwargs | {"horizon": max(TRACE_SECONDS, config.env.horizon)}, eval_seeds[0])
+    stretch = min(max(TRACE_SECONDS, TRACE_AGES * learner.mean_age.estimate), config.env.horizon)
+    events = record(policy, config.env.id, kwargs, eval_seeds[0])
+    everyone = events
+    if can_record_all(params, kwargs):
+        everyone = record_all(policy, params, kwargs | {"horizon": stretch}, eval_seeds[0])
     target = None if reference is None else reference.bound if reference.value is None else reference.value
     shown = sorted(rows, key=lambda row: row.mean_age.estimate)
     return results.Evaluation(
@@ -133,14 +138,14 @@ def evaluate_policy(
         decision=config.env.decision,
         learner=learner,
         baselines=shown,
-        zero_wait=rows[0].label,
+        zero_wait=next(row.label for row in shown if row.tuned == 1 and row.wait == "fixed:0"),
         best=shown[0].label,
         optimum=reference,
         gap=None
         if target is None
         else _estimate([ours.mean_age], lambda age, axis: np.mean(age, axis=axis) / target - 1.0),
         quadrature=_quadrature(policy, params, config.env.decision, target),
-        trace=trace(events, TRACE_SECONDS),
+        trace=trace(everyone, stretch),
         response=response(policy, params, events, config.env.decision, threshold),
     )
 

@@ -150,7 +150,7 @@ def ratio_trajectory(steps: Sequence[float], ratios: Sequence[float], optimum: f
             _line(ax, optimum, f"{optimum_label} {optimum:.4g} s", GOOD)
         _decisions_axis(ax)
         ax.set_ylabel("ratio λ (s)")
-        ax.legend(loc="upper right")
+        ax.legend(loc="best")
 
     return draw(
         "ratio", HALF, paint, f"Ratio coefficient over training decisions, from {ratios[0]:.4g} to {ratios[-1]:.4g} s."
@@ -204,12 +204,8 @@ def _queues(trace: Trace) -> str:
             ax.yaxis.get_major_locator().set_params(integer=True)
         axes[-1].set(xlabel="time (s)", xlim=(trace.start, trace.end))
 
-    seen = ", ".join(
-        f"edge {n + 1}: mean {lengths[:, n].mean():.2g}, longest {lengths[:, n].max()}" for n in range(shown)
-    )
-    return draw(
-        "queues", (WIDE[0], 1.0 + 1.1 * shown), paint, f"Tasks at every edge over time, as seen at decisions ({seen})."
-    )
+    seen = ", ".join(f"edge {n + 1}: {lengths[:, n].min()} to {lengths[:, n].max()}" for n in range(shown))
+    return draw("queues", (WIDE[0], 1.0 + 1.1 * shown), paint, f"Tasks at every edge over time ({seen}).")
 
 
 def _activity(trace: Trace) -> str:

@@ -109,7 +109,7 @@ def signed(value: float | None) -> str:
     """A relative difference with its sign, finer where it is small."""
     if value is None:
         return _NOTHING
-    digits = 2 if abs(value) < 0.1 else 1
+    digits = 2 if abs(value) < 0.1 else 1 if abs(value) < 1 else 0
     return f"{100 * value:+.{digits}f} %".replace("-", "−")
 
 
@@ -281,7 +281,7 @@ def _sections(evaluation: Evaluation, rows: list[dict[str, Any]]) -> list[dict[s
             "queues",
             markup(figures.queue_timeline(evaluation.trace)),
             "Queues" if evaluation.response.n_edges else "Activity",
-            "Tasks at each edge (the one in service included), as seen at decisions."
+            "Tasks at each edge over the same stretch, the one in service included."
             if evaluation.response.n_edges
             else "The system has no edge and no queue: the device waits (grey) or computes.",
             wide=True,

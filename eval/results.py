@@ -147,7 +147,7 @@ class Evaluation(BaseModel):
         decision: ``staged`` or ``joint``: the two have different optima.
         learner: the learner's score.
         baselines: the scripted policies, best first.
-        zero_wait: label of the baseline that never waits.
+        zero_wait: label of the best baseline that never waits.
         best: label of the best scripted policy.
         optimum: the certified optimum or bound; None where none is known.
         gap: learner over the optimum's value (its bound where there is no value), minus 1.
@@ -187,7 +187,7 @@ class Evaluation(BaseModel):
 
     @property
     def worse_than_zero_wait(self) -> bool:
-        """Whether the learner loses to the policy that never waits, on the same seeds."""
+        """Whether the learner loses to a scripted policy that never waits, on the same seeds."""
         relative = self.baseline(self.zero_wait).relative
         return relative is not None and relative.estimate > 0
 

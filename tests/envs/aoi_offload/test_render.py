@@ -23,7 +23,7 @@ def act(server=0, wait=0.0):
 
 @pytest.fixture
 def recorder():
-    """One edge. Device 0: done at 2 s with delay 2, waits 1, offloads, done at 4 with delay 1; device 1: done at 3.5."""
+    """One edge. Device 0: done at 2 s with delay 2, waits 1, done at 4 with delay 1; device 1: done at 3.5."""
     r = EventRecorder(2, 1)
     r.record(2.0, 0, UPDATE, obs(UPDATE, 2.0, 1), act(wait=1.0))
     r.record(3.0, 0, OFFLOAD, obs(OFFLOAD, 3.0, 1), act(server=1))

@@ -1,0 +1,299 @@
+"""Evaluation against things known in closed form: scripted rules in the learner's place."""
+
+import json
+
+import numpy as np
+import pytest
+
+from edgewise.envs.aoi_offload.params import AoIParams
+from edgewise.envs.aoi_offload.policies import ScriptedPolicy
+from edgewise.envs.aoi_offload.simulate import simulate
+from edgewise.envs.core.errors import CheckpointError, InvalidInputError
+from edgewise.envs.core.seeding import SeedTree
+from edgewise.eval import evaluate as evaluation_module
+from edgewise.eval import results
+from edgewise.eval.__main__ import main
+from edgewise.eval.baselines import baselines, tune, wait_grid
+from edgewise.eval.episodes import record, record_all, run_policy
+from edgewise.eval.evaluate import evaluate_policy, evaluate_run, parse_checkpoint, score_checkpoint
+from edgewise.eval.metrics import measure
+from edgewise.train.config import TrainConfig
+from edgewise.train.run_folder import create
+
+C, AGE = 0.901201031730, 1.901201031730  # optimal threshold and age of the exponential unit device (Sun et al.)
+ENV = "edgewise/AoIOffload-v0"
+
+
+def config(**env):
+    return TrainConfig.model_validate(
+        {"name": "t", "seed": 3, "steps": 1000, "env": env, "learner": {"algorithm": "fractional_ppo"}}
+    )
+
+
+def scripted(settings, server, wait):
+    return ScriptedPolicy(server, wait, params=settings.env.params())
+
+
+@pytest.fixture(scope="module")
+def optimal():
+    settings = config(preset="single", horizon=100.0)
+    return evaluate_policy(scripted(settings, "local", f"threshold:{C}"), settings, seeds=24)
+
+
+def test_the_optimal_rule_has_no_gap_by_quadrature(optimal):
+    assert optimal.quadrature.mean_age == pytest.approx(AGE, rel=1e-6)
+    assert optimal.quadrature.gap == pytest.approx(0.0, abs=1e-6)
+    assert optimal.age == optimal.quadrature.mean_age
+    assert optimal.optimum.value == pytest.approx(AGE, rel=1e-9)
+    assert optimal.optimum.threshold == pytest.approx(C, rel=1e-6)
+    assert not optimal.worse_than_zero_wait
+
+
+def test_common_random_numbers_cancel(optimal):
+    same = optimal.baseline("optimal threshold")
+    # The same rule on the same draws, once through the environment and once compiled, up to float32 observations.
+    np.testing.assert_allclose(optimal.learner.per_seed, same.per_seed, rtol=1e-4)
+    assert abs(same.relative.estimate) < 1e-5
+    own_width = optimal.learner.mean_age.high - optimal.learner.mean_age.low
+    assert same.difference.high - same.difference.low < 1e-3 * own_width
+
+
+def test_zero_wait_is_five_percent_worse_and_within_its_interval(optimal):
+    zero = optimal.baseline("zero wait")
+    assert optimal.zero_wait == "zero wait"
+    assert zero.relative.low <= AGE / 2 - 1 <= zero.relative.high
+    assert zero.mean_age.low <= 2.0 <= zero.mean_age.high
+    assert zero.mean_wait == 0.0
+    assert zero.peak_age == pytest.approx(2.0, rel=0.05)
+    assert zero.server_shares == [1.0]
+
+
+def test_the_figures_data_show_the_rule(optimal):
+    curve = optimal.response.curves[0]
+    expected = np.clip(C - np.array(optimal.response.delays), 0, None)
+    np.testing.assert_allclose(curve.waits, expected, atol=1e-4)
+    np.testing.assert_allclose(optimal.response.optimal_waits, expected, atol=1e-4)
+    assert optimal.trace.end == 60.0
+    assert optimal.response.servers == []
+    # Every wait of the shown episode lies inside it.
+    assert all(0 <= start <= end <= 60.0 for start, end in optimal.trace.waits)
+
+
+def test_a_learner_that_waits_too_long_is_flagged():
+    settings = config(preset="single", horizon=100.0)
+    found = evaluate_policy(scripted(settings, "local", "fixed:5"), settings, seeds=4)
+    assert found.worse_than_zero_wait
+    assert found.quadrature.gap > 0.5
+
+
+def test_one_seed_gives_numbers_without_intervals():
+    settings = config(preset="small", horizon=60.0)
+    found = evaluate_policy(scripted(settings, "jsq", "fixed:0"), settings, seeds=1, horizon=60.0)
+    assert found.learner.mean_age.low is None
+    assert found.quadrature is None
+    assert found.optimum.value is None
+    assert found.gap.estimate == pytest.approx(found.learner.mean_age.estimate / found.optimum.bound - 1)
+    assert found.gap.estimate > 0
+    assert len(found.response.servers) == 1
+
+
+def test_joint_decisions_are_evaluated_through_the_environment():
+    settings = config(preset="small", decision="joint", horizon=30.0)
+    found = evaluate_policy(scripted(settings, "server:1", "fixed:0.1"), settings, seeds=2, horizon=30.0)
+    assert found.decision == "joint"
+    assert "joint" in found.optimum.method
+    assert not any(score.server == "pgoa" for score in found.baselines)
+    tuned = [score for score in found.baselines if score.tuned > 1]
+    assert tuned
+    assert min(score.mean_age.estimate for score in found.baselines) == found.baseline(found.best).mean_age.estimate
+
+
+def test_environment_and_compiled_simulation_measure_the_same():
+    params = AoIParams.make("small", drop="authors:1.5")
+    seeds = [5, 6, 7]
+    kwargs = {"params": params, "horizon": 400.0, "background": "jsq", "background_wait": "fixed:0"}
+    stepped = run_policy(ScriptedPolicy("server:1", "fixed:0.3", params=params), ENV, kwargs, seeds)
+    compiled = simulate(params, "jsq", "fixed:0", horizon=400.0, seeds=seeds, deviator=(0, "server:1", "fixed:0.3"))
+    ours, theirs = measure(stepped, [0]), measure(compiled.statistics, [0])
+    np.testing.assert_allclose(ours.mean_age, theirs.mean_age, rtol=1e-6)
+    np.testing.assert_allclose(ours.peak_age, theirs.peak_age, rtol=1e-6)
+    # The episode's last attempt may count on one side only.
+    np.testing.assert_allclose(ours.drop_rate, theirs.drop_rate, atol=2 / compiled.statistics["attempts"][:, 0].min())
+    np.testing.assert_allclose(ours.mean_wait, [0.3] * 3, rtol=1e-6)
+
+
+def test_lanes_that_end_early_keep_their_own_counters():
+    params = AoIParams.make("single")
+    kwargs = {"params": params, "horizon": 20.0}
+    policy = ScriptedPolicy("local", "fixed:0.2", params=params)
+    together = run_policy(policy, ENV, kwargs, [1, 2, 3, 4])
+    for lane, seed in enumerate([1, 2, 3, 4]):
+        alone = run_policy(policy, ENV, kwargs, [seed])
+        for name, values in alone.items():
+            np.testing.assert_array_equal(values[0], together[name][lane], err_msg=name)
+
+
+def test_two_ways_to_record_an_episode_agree_without_ties():
+    params = AoIParams.make("small")
+    kwargs = {"horizon": 20.0, "background": "server:1", "background_wait": "fixed:0.05", "decision": "staged"}
+    policy = ScriptedPolicy("server:1", "fixed:0.1", params=params)
+    alone = record(policy, ENV, {"params": params, **kwargs}, seed=9)
+    everyone = record_all(policy, params, kwargs, seed=9)
+    assert everyone.n_devices == 3
+    one, all_ = ([(d.time, d.kind, d.age) for d in events.decisions if d.device == 0] for events in (alone, everyone))
+    shared = min(len(one), len(all_)) - 1
+    assert shared > 50
+    np.testing.assert_allclose(one[:shared], all_[:shared], rtol=1e-6)
+    assert sum(d.device != 0 for d in everyone.decisions) > 100
+
+
+def test_tuning_and_checkpoint_scores_use_other_seeds_than_the_evaluation(monkeypatch):
+    used = []
+
+    def spy(policy, env_id, kwargs, seeds):
+        used.extend(seeds)
+        return run_policy(policy, env_id, kwargs, seeds)
+
+    monkeypatch.setattr(evaluation_module, "run_policy", spy)
+    settings = config(preset="small", horizon=20.0)
+    policy = scripted(settings, "jsq", "fixed:0")
+    found = score_checkpoint(policy, settings, seeds=3)
+    tree = SeedTree(3)
+    assert used == [tree.outer, tree.outer + 1, tree.outer + 2]
+    assert found["score"] == found["mean_age"] > 0
+    assert score_checkpoint(policy, settings, seeds=3) == found
+    used.clear()
+    evaluation = evaluate_policy(policy, settings, seeds=2, horizon=20.0)
+    assert used == [tree.evaluate, tree.evaluate + 1]
+    assert evaluation.first_seed == tree.evaluate
+
+
+def test_a_lone_device_is_scored_exactly_during_training():
+    settings = config(preset="single")
+    assert score_checkpoint(scripted(settings, "local", "fixed:0"), settings)["score"] == pytest.approx(2.0, rel=1e-6)
+
+
+def test_the_grid_and_the_list_of_baselines():
+    paper = AoIParams.make("paper")
+    np.testing.assert_allclose(wait_grid(paper), np.arange(31) / 10)
+    rows = {row.label: row.rules for row in baselines(paper)}
+    assert rows["JSQ, best fixed wait"][10] == ("jsq", "fixed:1")
+    assert rows["random place and wait"] == (("uniform", "uniform:3"),)
+    assert ("pgoa", "fixed:0") in rows["PGOA, zero wait"]
+    assert {("server:2", "threshold:1.3"), ("local", "fixed:0.7")} <= set(rows["best rule × wait"])
+    heavy = AoIParams.make("single", service="lognormal:1.5")
+    assert max(wait_grid(heavy)) > 7.98  # the optimal threshold of this law lies inside
+    labels = [row.label for row in baselines(AoIParams.make("single"), threshold=C)]
+    assert "optimal threshold" in labels
+    assert "zero wait" in labels
+
+
+def test_tuning_finds_the_best_rules():
+    params = AoIParams.make("single")
+
+    def run(rule, seeds, horizon):
+        return simulate(params, *rule, horizon=horizon, seeds=seeds).statistics
+
+    rules = [("local", f"threshold:{c}") for c in (0.0, 0.45, 0.9, 1.8, 3.6)]
+    best = tune(rules, run, [0, 1, 2, 3], 3000.0, {})
+    assert best[0] == ("local", "threshold:0.9")
+    assert len(best) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        ({"seeds": 0}, "seeds"),
+        ({"seeds": 2.5}, "seeds"),
+        ({"horizon": -1.0}, "horizon"),
+        ({"horizon": float("nan")}, "horizon"),
+    ],
+)
+def test_bad_arguments_name_the_field(arguments, field):
+    settings = config(preset="single")
+    with pytest.raises(InvalidInputError, match=field):
+        evaluate_policy(scripted(settings, "local", "fixed:0"), settings, **arguments)
+
+
+def test_a_horizon_without_a_completion_is_one_clear_error():
+    settings = config(preset="single")
+    with pytest.raises(InvalidInputError, match="horizon"):
+        evaluate_policy(scripted(settings, "local", "fixed:0"), settings, seeds=8, horizon=0.01)
+
+
+def test_checkpoints_by_name():
+    assert [parse_checkpoint(text) for text in ("best", "last", "1200")] == ["best", "last", 1200]
+    with pytest.raises(InvalidInputError, match="checkpoint"):
+        parse_checkpoint("../../x")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A run folder whose policy is the optimal rule, as if it had been trained."""
+    settings = config(preset="single", horizon=50.0)
+    run = create(tmp_path / "run", settings, ["edgewise", "train", "x.yaml"])
+    (run.checkpoints / "step_000000001000").mkdir()
+    policy = scripted(settings, "local", f"threshold:{C}")
+    monkeypatch.setattr(evaluation_module, "load_policy", lambda run_dir, checkpoint: (policy, settings))
+    monkeypatch.setattr("edgewise.train.checkpoint.best_step", lambda path: 1000)
+    return run.path
+
+
+def test_evaluate_run_writes_what_it_returns(folder):
+    found = evaluate_run(folder, seeds=3, command=["edgewise", "evaluate", "x"])
+    assert results.read(folder) == found
+    assert found.checkpoint == "step_000000001000"
+    stored = json.loads((folder / results.FILE_NAME).read_text())
+    assert stored["command"] == ["edgewise", "evaluate", "x"]
+    assert stored["n_seeds"] == 3
+    again = evaluate_run(folder, seeds=3, command=["edgewise", "evaluate", "x"], write=False)
+    volatile = {"created": "", "seconds": 0.0, "optimum": None}
+    assert again.model_copy(update=volatile) == found.model_copy(update=volatile)
+
+
+def test_a_full_disk_keeps_the_earlier_evaluation(folder, monkeypatch):
+    evaluate_run(folder, seeds=2)
+    before = (folder / results.FILE_NAME).read_bytes()
+
+    def full(path, data):
+        path.write_bytes(data[:10])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("edgewise.train.atomic.write_synced", full)
+    with pytest.raises(OSError, match="No space left"):
+        evaluate_run(folder, seeds=3)
+    assert (folder / results.FILE_NAME).read_bytes() == before
+    assert not [entry for entry in folder.iterdir() if entry.name.startswith(".partial")]
+
+
+def test_the_command_prints_the_table_and_writes_the_report(folder, capsys):
+    pytest.importorskip("matplotlib")
+    assert main([str(folder), "--seeds", "2"]) == 0
+    out = capsys.readouterr().out
+    for word in ("learner", "zero wait", "optimum", "1.9012", "report.html"):
+        assert word in out, word
+    assert (folder / "report.html").is_file()
+    (folder / "report.html").unlink()
+    assert main([str(folder), "--report-only"]) == 0
+    assert (folder / "report.html").is_file()
+
+
+def test_the_table_turns_red_for_a_learner_that_loses(build):
+    console_class = pytest.importorskip("rich.console").Console
+    import io
+
+    from edgewise.eval.terminal import print_evaluation
+
+    for age, red in ((1.02, False), (1.80, True)):
+        stream = io.StringIO()
+        print_evaluation(build(learner_age=age), console_class(file=stream, force_terminal=True, width=100))
+        assert ("\x1b[1;31m" in stream.getvalue()) is red
+
+
+def test_bad_input_to_the_command_is_one_line_and_exit_code_two(tmp_path, capsys):
+    assert main([str(tmp_path / "nothing")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    with pytest.raises(CheckpointError):
+        results.read(tmp_path)
