@@ -101,7 +101,12 @@ def baselines(params: AoIParams, threshold: float | None = None, with_pgoa: bool
 
 
 def tune(
-    candidates: Sequence[Rule], run: Runner, seeds: list[int], horizon: float, cache: dict[Rule, float]
+    candidates: Sequence[Rule],
+    run: Runner,
+    seeds: list[int],
+    horizon: float,
+    cache: dict[Rule, float],
+    devices: Sequence[int] | None = (0,),
 ) -> list[Rule]:
     """The most promising candidates by their mean age on the tuning seeds, best first, at most three.
 
@@ -111,8 +116,9 @@ def tune(
         seeds: tuning seeds, disjoint from the evaluation's.
         horizon: length of each tuning episode, s.
         cache: mean ages found earlier, s; filled in.
+        devices: the devices that count; None for all.
     """
     for rule in candidates:
         if rule not in cache:
-            cache[rule] = float(measure(run(rule, seeds, horizon), [0]).mean_age.mean())
+            cache[rule] = float(measure(run(rule, seeds, horizon), devices).mean_age.mean())
     return sorted(candidates, key=cache.__getitem__)[:_FINALISTS]

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from ..train.learners import Policy
 
 GAME_ID = "edgewise/AoIOffloadGame-v0"
-_LEARNER = 0  # the learning device
 _MAX_DEVICES = 200
 MAX_DECISIONS = 50_000_000
 """Decisions of one lane after which an evaluation gives up: a policy may offload without ever completing a task."""
@@ -51,36 +50,20 @@ def run_policy(policy: Policy, env_id: str, kwargs: dict[str, Any], seeds: list[
     try:
         obs, _ = env.reset(seed=list(seeds))  # type: ignore[arg-type]  # annotated int, documented as int or list
         for _ in range(MAX_DECISIONS):
-            before = env.unwrapped.statistics()
+            # An episode ends at a decision, often the completion of the cycle under way at the horizon. Such a cycle is
+            # longer than most; counting it would raise the age against the compiled simulation, which stops in time.
+            counters = env.unwrapped.statistics()
             obs, _, _, truncated, _ = env.step(policy.act(obs))
             ended = running & truncated
             if ended.any():
-                _keep(kept, ended, before, env.unwrapped.statistics(), kwargs["horizon"])
+                for name, values in counters.items():
+                    kept.setdefault(name, np.zeros_like(values))[ended] = values[ended]
                 running &= ~ended
                 if not running.any():
                     break
     finally:
         env.close()
     return kept
-
-
-def _keep(
-    kept: dict[str, NDArray[Any]],
-    ended: NDArray[np.bool_],
-    before: dict[str, NDArray[Any]],
-    after: dict[str, NDArray[Any]],
-    horizon: float,
-) -> None:
-    """Keep the counters of ended lanes, without the cycle that outlived the horizon.
-
-    An episode ends at a decision, often the completion of the cycle that was under way at the horizon. Such a cycle is
-    longer than most; counting it would raise the age against the compiled simulation, which stops at the horizon.
-    """
-    late = ended & (after["last_done"][:, _LEARNER] > horizon)
-    for name, values in after.items():
-        target = kept.setdefault(name, np.zeros_like(values))
-        target[ended & ~late] = values[ended & ~late]
-        target[late] = before[name][late]
 
 
 def record(policy: Policy, env_id: str, kwargs: dict[str, Any], seed: int) -> EventRecorder:

@@ -116,7 +116,7 @@ def evaluate_policy(
     eval_seeds = [tree.evaluate + lane for lane in range(seeds)]
     reference = _reference(config.env.id, kwargs)
     threshold = reference.threshold if reference is not None else None
-    ours = measure(run_policy(policy, config.env.id, kwargs | {"horizon": length}, eval_seeds), [_LEARNER])
+    ours = measure(run_policy(policy, config.env.id, kwargs | {"horizon": length}, eval_seeds), counted(kwargs))
     learner = _score("learner", ("learned", "learned"), ours)
     rows = _compare(params, kwargs, config.env.id, ours, eval_seeds, tree.outer, length, threshold)
     stretch = min(max(TRACE_SECONDS, TRACE_AGES * learner.mean_age.estimate), config.env.horizon)
@@ -136,6 +136,7 @@ def evaluate_policy(
         n_seeds=seeds,
         horizon=length,
         decision=config.env.decision,
+        objective=config.env.objective,
         learner=learner,
         baselines=shown,
         zero_wait=next(row.label for row in shown if row.tuned == 1 and row.wait == "fixed:0"),
@@ -166,8 +167,13 @@ def score_checkpoint(policy: Policy, config: TrainConfig, *, seeds: int = 16) ->
         return {"score": exact.mean_age, "mean_age": exact.mean_age}
     first = SeedTree(config.seed).outer
     counters = run_policy(policy, config.env.id, config.env.kwargs(), [first + lane for lane in range(seeds)])
-    age = float(measure(counters, [_LEARNER]).mean_age.mean())
+    age = float(measure(counters, counted(config.env.kwargs())).mean_age.mean())
     return {"score": age, "mean_age": age}
+
+
+def counted(kwargs: dict[str, Any]) -> list[int] | None:
+    """The devices whose age the objective counts: the learning one, or all (None) for a team."""
+    return None if kwargs["objective"] == "team" else [_LEARNER]
 
 
 def _reference(env_id: str, kwargs: dict[str, Any]) -> results.Reference | None:
@@ -230,22 +236,30 @@ def _compare(
     threshold: float | None,
 ) -> list[results.Score]:
     """Score every baseline on the evaluation seeds; the free numbers are chosen on the tuning seeds."""
-    run = _runner(params, kwargs, env_id)
+    run, devices = _runner(params, kwargs, env_id), counted(kwargs)
     tuning = [first_tuning_seed + lane for lane in range(TUNING_SEEDS)]
     cache: dict[Rule, float] = {}
     rows = []
     for baseline in baselines(params, threshold, with_pgoa=kwargs["decision"] == "staged"):
         rules = list(baseline.rules)
-        finalists = tune(rules, run, tuning, min(horizon, kwargs["horizon"]), cache) if len(rules) > 1 else rules
-        rows.append(_best_of(baseline, finalists, run, ours, eval_seeds, horizon))
+        finalists = (
+            tune(rules, run, tuning, min(horizon, kwargs["horizon"]), cache, devices) if len(rules) > 1 else rules
+        )
+        rows.append(_best_of(baseline, finalists, run, ours, eval_seeds, horizon, devices))
     return rows
 
 
 def _best_of(
-    baseline: Baseline, finalists: list[Rule], run: Runner, ours: Metrics, seeds: list[int], horizon: float
+    baseline: Baseline,
+    finalists: list[Rule],
+    run: Runner,
+    ours: Metrics,
+    seeds: list[int],
+    horizon: float,
+    devices: list[int] | None,
 ) -> results.Score:
     """The finalist with the lowest age on the evaluation seeds themselves, which favours the baseline."""
-    measured = [(rule, measure(run(rule, seeds, horizon), [_LEARNER])) for rule in finalists]
+    measured = [(rule, measure(run(rule, seeds, horizon), devices)) for rule in finalists]
     rule, theirs = min(measured, key=lambda pair: float(pair[1].mean_age.mean()))
     pair = [ours.mean_age, theirs.mean_age]
     return _score(baseline.label, rule, theirs).model_copy(

@@ -77,7 +77,7 @@ def render(run: RunFolder, evaluation: Evaluation, rows: list[dict[str, Any]]) -
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(seconds=seconds, percent=percent, signed=signed, interval=interval)
+    environment.filters.update(seconds=seconds, percent=percent, signed=signed, interval=interval, places=places)
     text: str = environment.get_template("report.html.j2").render(
         run=run,
         config=run.config,
@@ -103,6 +103,12 @@ def seconds(value: float | None) -> str:
 def percent(value: float | None) -> str:
     """A share as a percentage."""
     return _NOTHING if value is None else f"{100 * value:.1f} %"
+
+
+def places(shares: list[float | None]) -> str:
+    """Shares of the places in percent, at most four of them."""
+    shown = " / ".join(_NOTHING if share is None else f"{100 * share:.0f}" for share in shares[:4])
+    return shown + (" …" if len(shares) > 4 else "")
 
 
 def signed(value: float | None) -> str:

@@ -145,6 +145,7 @@ class Evaluation(BaseModel):
         first_seed, n_seeds: the evaluation seeds are first_seed + 0 ... n_seeds - 1 (disjoint from training's).
         horizon: length of each evaluation episode, s.
         decision: ``staged`` or ``joint``: the two have different optima.
+        objective: ``selfish`` (ages are those of device 0) or ``team`` (means over all devices).
         learner: the learner's score.
         baselines: the scripted policies, best first.
         zero_wait: label of the best baseline that never waits.
@@ -166,6 +167,7 @@ class Evaluation(BaseModel):
     n_seeds: int
     horizon: float
     decision: str
+    objective: str
     learner: Score
     baselines: list[Score]
     zero_wait: str
@@ -184,6 +186,11 @@ class Evaluation(BaseModel):
     def age(self) -> float:
         """The learner's mean age, s: integrated where that is possible, else sampled."""
         return self.quadrature.mean_age if self.quadrature else self.learner.mean_age.estimate
+
+    @property
+    def whose(self) -> str:
+        """Whose age is measured, in words."""
+        return "all devices" if self.objective == "team" else "device 0"
 
     @property
     def worse_than_zero_wait(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..envs.core.extras import require
-from .report import interval, percent, seconds, signed, target_name, verdict
+from .report import interval, percent, places, seconds, signed, target_name, verdict
 from .results import Evaluation, Score
 
 _STYLES = {"good": "green", "plain": "bold", "bad": "bold red"}
@@ -25,10 +25,10 @@ def print_evaluation(evaluation: Evaluation, console: Any = None) -> None:
     text = require("rich.text", "cli").Text
     scores = sorted([evaluation.learner, *evaluation.baselines], key=lambda score: score.mean_age.estimate)
     ages = _table(
-        f"device 0, {evaluation.n_seeds} seeds × {evaluation.horizon:g} s, {evaluation.decision} decisions",
+        f"{evaluation.whose}, {evaluation.n_seeds} seeds × {evaluation.horizon:g} s, {evaluation.decision} decisions",
         ("policy", "age, s", "95 %", "learner", "against it"),
     )
-    details = _table("", ("rule", "papers'", "peak", "wait, s", "dropped", "local, edges"))
+    details = _table("", ("rule", "papers'", "peak", "wait, s", "dropped", "places, %"))
     for score in scores:
         ours = score is evaluation.learner
         style = "" if not ours else "bold red" if evaluation.worse_than_zero_wait else "bold cyan"
@@ -61,14 +61,13 @@ def _age_cells(score: Score) -> list[str]:
 
 
 def _detail_cells(score: Score) -> list[str]:
-    shares = " ".join("–" if share is None else f"{100 * share:.0f}%" for share in score.server_shares[:4])
     return [
         f"{score.server}, {score.wait}" if score.relative else score.label,
         seconds(score.authors_age),
         seconds(score.peak_age),
         seconds(score.mean_wait),
         percent(score.drop_rate),
-        shares + (" …" if len(score.server_shares) > 4 else ""),
+        places(score.server_shares),
     ]
 
 

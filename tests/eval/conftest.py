@@ -54,6 +54,7 @@ def make_evaluation(n_edges=2, learner_age=1.02):
         n_seeds=N_SEEDS,
         horizon=1200.0,
         decision="staged",
+        objective="selfish",
         learner=score("learner", ("learned", "learned"), ours, n_places=places),
         baselines=[
             score("JSQ, best fixed wait", ("jsq", "fixed:1"), tuned, ours, places),

@@ -108,6 +108,18 @@ def test_joint_decisions_are_evaluated_through_the_environment():
     assert min(score.mean_age.estimate for score in found.baselines) == found.baseline(found.best).mean_age.estimate
 
 
+def test_a_team_is_measured_by_all_its_devices():
+    settings = config(preset="small", objective="team", horizon=200.0)
+    found = evaluate_policy(scripted(settings, "jsq", "fixed:0"), settings, seeds=3)
+    assert found.whose == "all devices"
+    assert "mean over devices" in found.optimum.method
+    everyone = simulate(
+        settings.env.params(), "jsq", "fixed:0", horizon=800.0, seeds=[found.first_seed + k for k in range(3)]
+    )
+    np.testing.assert_allclose(found.baseline("JSQ, zero wait").per_seed, everyone.mean_age, rtol=1e-9)
+    np.testing.assert_allclose(found.learner.per_seed, everyone.mean_age, rtol=5e-3)
+
+
 def test_environment_and_compiled_simulation_measure_the_same():
     params = AoIParams.make("small", drop="authors:1.5")
     seeds = [5, 6, 7]
