@@ -85,9 +85,10 @@ def evaluate(
     """
     from ..eval.evaluate import evaluate_run
     from ..eval.report import write_report
-    from ..eval.terminal import print_evaluation
+    from ..eval.terminal import print_evaluation, status
 
-    found = evaluate_run(run, seeds=seeds, horizon=horizon, checkpoint=_which(checkpoint))
+    with status() as progress:
+        found = evaluate_run(run, seeds=seeds, horizon=horizon, checkpoint=_which(checkpoint), progress=progress)
     print_evaluation(found)
     print(f"report: {write_report(run).resolve()}")
     return 0

@@ -35,15 +35,17 @@ def evaluate(
     """
     from .evaluate import DEFAULT_SEEDS, evaluate_run, parse_checkpoint
     from .report import write_report
-    from .terminal import print_evaluation
+    from .terminal import print_evaluation, status
 
-    evaluation = evaluate_run(
-        run_dir,
-        seeds=DEFAULT_SEEDS if seeds is None else seeds,
-        horizon=horizon,
-        checkpoint=parse_checkpoint(checkpoint),
-        command=command,
-    )
+    with status() as progress:
+        evaluation = evaluate_run(
+            run_dir,
+            seeds=DEFAULT_SEEDS if seeds is None else seeds,
+            horizon=horizon,
+            checkpoint=parse_checkpoint(checkpoint),
+            command=command,
+            progress=progress,
+        )
     print_evaluation(evaluation)
     path = write_report(run_dir)
     print(f"report: {path}")

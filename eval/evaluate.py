@@ -53,6 +53,7 @@ def evaluate_run(
     checkpoint: Literal["best", "last"] | int = "best",
     command: list[str] | None = None,
     write: bool = True,
+    progress: Callable[[str], None] | None = None,
 ) -> results.Evaluation:
     """Evaluate a run's policy and write ``evaluation.json`` into its folder.
 
@@ -63,6 +64,7 @@ def evaluate_run(
         checkpoint: ``"best"``, ``"last"`` or a step.
         command: the command line for the record; None takes ``sys.argv``.
         write: store the result in the run folder.
+        progress: told, in a few words, what is being computed.
 
     Raises:
         CheckpointError: no run folder, no such checkpoint, or a corrupt or foreign one.
@@ -78,6 +80,7 @@ def evaluate_run(
         horizon=horizon,
         checkpoint=run.checkpoint(checkpoint).name,
         command=sys.argv if command is None else command,
+        progress=progress,
     )
     if write:
         results.write(run.path, evaluation)
@@ -92,6 +95,7 @@ def evaluate_policy(
     horizon: float | None = None,
     checkpoint: str = "",
     command: list[str] | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> results.Evaluation:
     """Evaluate any policy in the environment of a training configuration.
 
@@ -102,6 +106,7 @@ def evaluate_policy(
         horizon: length of an episode, s; None takes four training horizons.
         checkpoint: name for the record.
         command: command line for the record.
+        progress: told, in a few words, what is being computed.
 
     Raises:
         InvalidInputError: `seeds` or `horizon` out of range, or the horizon too short for one completed task.
@@ -112,13 +117,16 @@ def evaluate_policy(
     length = HORIZON_FACTOR * config.env.horizon if horizon is None else float(horizon)
     if not 0 < length <= 1e9:
         raise InvalidInputError.of("horizon", "in (0, 1e9] s", horizon)
+    tell = progress or _silent
+    tell("the optimum")
     tree, params, kwargs = SeedTree(config.seed), config.env.params(), config.env.kwargs()
     eval_seeds = [tree.evaluate + lane for lane in range(seeds)]
     reference = _reference(config.env.id, kwargs)
     threshold = reference.threshold if reference is not None else None
+    tell("the learner")
     ours = measure(run_policy(policy, config.env.id, kwargs | {"horizon": length}, eval_seeds), counted(kwargs))
     learner = _score("learner", ("learned", "learned"), ours)
-    rows = _compare(params, kwargs, config.env.id, ours, eval_seeds, tree.outer, length, threshold)
+    rows = _compare(params, kwargs, config.env.id, ours, eval_seeds, tree.outer, length, threshold, tell)
     stretch = min(max(TRACE_SECONDS, TRACE_AGES * learner.mean_age.estimate), config.env.horizon)
     events = record(policy, config.env.id, kwargs, eval_seeds[0])
     everyone = events
@@ -169,6 +177,10 @@ def score_checkpoint(policy: Policy, config: TrainConfig, *, seeds: int = 16) ->
     counters = run_policy(policy, config.env.id, config.env.kwargs(), [first + lane for lane in range(seeds)])
     age = float(measure(counters, counted(config.env.kwargs())).mean_age.mean())
     return {"score": age, "mean_age": age}
+
+
+def _silent(text: str) -> None:
+    """Report nothing."""
 
 
 def counted(kwargs: dict[str, Any]) -> list[int] | None:
@@ -234,6 +246,7 @@ def _compare(
     first_tuning_seed: int,
     horizon: float,
     threshold: float | None,
+    tell: Callable[[str], None],
 ) -> list[results.Score]:
     """Score every baseline on the evaluation seeds; the free numbers are chosen on the tuning seeds."""
     run, devices = _runner(params, kwargs, env_id), counted(kwargs)
@@ -242,6 +255,7 @@ def _compare(
     rows = []
     for baseline in baselines(params, threshold, with_pgoa=kwargs["decision"] == "staged"):
         rules = list(baseline.rules)
+        tell(f"“{baseline.label}”")
         finalists = (
             tune(rules, run, tuning, min(horizon, kwargs["horizon"]), cache, devices) if len(rules) > 1 else rules
         )

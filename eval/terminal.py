@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..envs.core.extras import require
@@ -9,6 +11,21 @@ from .report import interval, percent, places, seconds, signed, target_name, ver
 from .results import Evaluation, Score
 
 _STYLES = {"good": "green", "plain": "bold", "bad": "bold red"}
+
+
+@contextlib.contextmanager
+def status() -> Iterator[Callable[[str], None]]:
+    """Show what an evaluation is computing while it runs; silent where the output is not a terminal.
+
+    Raises:
+        MissingExtraError: rich is not installed.
+    """
+    console = require("rich.console", "cli").Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda text: None
+        return
+    with console.status("evaluating") as shown:
+        yield lambda text: shown.update(f"evaluating {text}")
 
 
 def print_evaluation(evaluation: Evaluation, console: Any = None) -> None:
