@@ -61,7 +61,7 @@ class Device:
         self.service = 0.0
         self.deadline = math.inf
         self.attempts = 0
-        self.draws = [[] for _ in scales]  # service times drawn so far at every place
+        self.drawn = [(0.0, 0)] * len(scales)  # sum and number of service times drawn at every place
         self.team_area = 0.0  # area of all devices since this one's last decision
         self.servers = [0] * len(scales)
         self.completions = self.drops = self.waits = 0
@@ -187,18 +187,18 @@ class Reference:
     def draw(self, d):
         d.service = unit_service(self.law, self.parameter, d.key, d.attempts) * d.scales[d.place]
         d.attempts += 1
-        d.draws[d.place].append(d.service)
         d.deadline = math.inf
 
     def attempt(self, m):
         """Offload the task generated now to the chosen place, unless the drop rule says otherwise."""
         d = self.devices[m]
         d.servers[d.place] += 1
-        earlier = d.draws[d.place]
-        mean = self.law_mean * d.scales[d.place]
-        if self.running:
-            mean = sum(earlier) / len(earlier) if earlier else 0.0
         self.draw(d)
+        mean = self.law_mean * d.scales[d.place]
+        if self.running:  # of the earlier draws; the first tasks, issued before anybody decided, do not count
+            total, count = d.drawn[d.place]
+            mean = total / count if count else 0.0
+            d.drawn[d.place] = total + d.service, count + 1
         limit = self.coefficient * mean
         if self.mode in ("authors", "cutoff") and d.service >= limit:
             d.timer = (self.time + (d.service if self.mode == "authors" else limit), DROP)
@@ -206,7 +206,7 @@ class Reference:
         if self.mode == "deadline":
             d.deadline = self.time + limit
         if d.place == 0:
-            self.start_local(d, limit if self.mode == "deadline" else math.inf)
+            self.start_local(d)
         elif self.transmission > 0.0:
             d.timer = min((self.time + self.transmission, ARRIVE), (d.deadline, DROP))
         else:
@@ -214,8 +214,8 @@ class Reference:
 
     # --- places -----------------------------------------------------------------------------------------------------
 
-    def start_local(self, d, limit=math.inf):
-        late = d.service > limit
+    def start_local(self, d):
+        late = self.time + d.service > d.deadline
         d.timer = (d.deadline, DROP) if late else (self.time + d.service, LOCAL_DONE)
 
     def join(self, m):
