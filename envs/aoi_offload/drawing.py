@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import InvalidInputError
-from .recording import EventRecorder
+from .recording import EventRecorder, edge_contents
+from .state import World
 
 RENDER_MODES = ["human", "rgb_array", "ansi"]
 RENDER_FPS = 8
@@ -23,12 +24,13 @@ class Drawing:
         render_mode: None (nothing is recorded), ``"human"``, ``"rgb_array"`` or ``"ansi"``.
         n_devices: devices whose decisions come out of the environment.
         n_edges: number of edge nodes.
+        world: the simulator's arrays; with them the frames name every queued task's device.
 
     Raises:
         InvalidInputError: unknown mode.
     """
 
-    def __init__(self, render_mode: str | None, n_devices: int, n_edges: int) -> None:
+    def __init__(self, render_mode: str | None, n_devices: int, n_edges: int, world: World | None = None) -> None:
         if render_mode is not None and render_mode not in RENDER_MODES:
             raise InvalidInputError.of("render_mode", f"one of {', '.join(RENDER_MODES)} or None", render_mode)
         self.mode = render_mode
@@ -36,6 +38,7 @@ class Drawing:
         self._recorder = EventRecorder(n_devices, n_edges) if self.on else None
         self._open: tuple[float, int, int, NDArray[Any]] | None = None
         self._window: Any = None
+        self._world = world
 
     def note(self, obs: NDArray[np.float32], info: Mapping[str, Any], action: Mapping[str, Any] | None) -> None:
         """Note the pending decision, and the action that answered the one before (None after a reset).
@@ -51,7 +54,7 @@ class Drawing:
         elif self._open is not None:
             self._recorder.record(*self._open, action)
         self._open = (info["time"], info["device"], info["kind"], obs)
-        self._recorder.record(*self._open)
+        self._recorder.record(*self._open, contents=None if self._world is None else edge_contents(self._world))
         if self.mode == "human":
             self.render()
 

@@ -126,7 +126,7 @@ class ScalarFace(gymnasium.Env[Obs, dict[str, Any]]):
         self._done = True
         self._buffers = Buffers(1, simulator.width)
         self._term_names = simulator.term_names
-        self._drawing = Drawing(render_mode, params.n_devices if stream else 1, params.n_edges)
+        self._drawing = Drawing(render_mode, params.n_devices if stream else 1, params.n_edges, self._world)
 
     # --- episodes -----------------------------------------------------------------------------------------------------
 

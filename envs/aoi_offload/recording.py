@@ -15,7 +15,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from .state import AGE, JOINT, OFFLOAD, QUEUES, UPDATE
+from .state import AGE, JOINT, OFFLOAD, QUEUES, UPDATE, World
 
 WAITING, LOCAL, UNKNOWN = "waiting", "local", "first task"  # phases of a device; the others are "edge n"
 
@@ -173,7 +173,7 @@ class EventRecorder:
         """Devices at every edge, in order of service; None for a task whose owner the record does not name.
 
         Where the caller recorded the contents they are exact. Otherwise the devices that last chose this edge are
-        listed in the order of their choices, cut or padded to the observed length.
+        listed in the order of their choices; if they are more than the queue holds (some were dropped), none is named.
         """
         if self.decisions and self.decisions[-1].contents is not None:
             return [list(queue) for queue in self.decisions[-1].contents]
@@ -187,7 +187,7 @@ class EventRecorder:
         for edge, length in enumerate(self.queues(), start=1):
             chosen = [d for d in latest.values() if d.server == edge and d.device != current]
             members = [d.device for d in sorted(chosen, key=lambda d: d.time)]
-            members = members[len(members) - length :] if len(members) > length else members
+            members = members if len(members) <= length else []
             found.append([*([None] * (length - len(members))), *members])
         return found
 
@@ -226,6 +226,23 @@ class EventRecorder:
         open_time = self.now - since
         area = self._area[device] + (age + 0.5 * open_time) * open_time
         return area / self.now if self.now > 0 else float("nan")
+
+
+def edge_contents(world: World, lane: int = 0) -> list[list[int]]:
+    """Devices whose task is at each edge of a simulated system, in order of service.
+
+    Args:
+        world: the simulator's arrays.
+        lane: which of its systems.
+    """
+    contents = []
+    for edge in world.edge[lane]:
+        queue, device = [], int(edge["head"])
+        while len(queue) < int(edge["length"]):
+            queue.append(device)
+            device = int(world.device[lane, device]["next"])
+        contents.append(queue)
+    return contents
 
 
 class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):

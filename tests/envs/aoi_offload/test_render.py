@@ -86,6 +86,29 @@ def test_queue_contents_are_exact_when_given_and_inferred_when_not():
     assert r.contents() == [[2, 3, 1], [7]]
 
 
+def test_a_task_is_left_unnamed_rather_than_misnamed():
+    r = EventRecorder(3, 1)
+    r.record(1.0, 0, OFFLOAD, obs(OFFLOAD, 1.0, 0), act(server=1))  # one of these two was dropped
+    r.record(2.0, 1, OFFLOAD, obs(OFFLOAD, 1.0, 0), act(server=1))
+    r.record(3.0, 2, UPDATE, obs(UPDATE, 1.0, 1), act())
+    assert r.contents() == [[None]]
+
+
+def test_an_environments_frame_names_every_queued_device():
+    env = gymnasium.make("edgewise/AoIOffload-v0", preset="paper", render_mode="ansi")
+    observation, _ = env.reset(seed=1)
+    policy = ScriptedPolicy("jsq", "fixed:0.1", params=env.unwrapped.params)
+    for _ in range(25):
+        queues = [
+            line.split("[")[1].split("]")[0].split() for line in env.render().splitlines() if line.startswith("edge ")
+        ]
+        assert [len(queue) for queue in queues] == observation[4:].astype(int).tolist()
+        named = [int(device) for queue in queues for device in queue]
+        assert len(set(named)) == len(named)
+        assert set(named) <= set(range(20))
+        observation, *_ = env.step(policy(observation))
+
+
 def test_memory_is_bounded_and_the_curve_starts_where_memory_does():
     r = EventRecorder(1, 0, max_decisions=10)
     for k in range(1, 101):
