@@ -67,7 +67,7 @@ class _GameFace:
         self._index = {agent: m for m, agent in enumerate(self.possible_agents)}
         self._observation_space = observation_space(self.params, stream=False)
         self._spaces = {agent: action_space(self.params) for agent in self.possible_agents}
-        self._drawing = Drawing(render_mode, self.params.n_devices, self.params.n_edges)
+        self._drawing = Drawing(render_mode, self.params.n_devices, self.params.n_edges, self._world)
         self._buffers = Buffers(1, self._simulator.width)
         self._np_random: np.random.Generator | None = None
 
@@ -316,7 +316,7 @@ class AoIOffloadParallel(_GameFace, ParallelEnv[str, Obs, dict[str, Any]]):
 
     def _phases(self, device: int) -> NDArray[np.int64]:
         """What each device was doing during the step: 0 waiting, 1 processing, 2 losing time to a dropped task."""
-        codes = self._world.timer["code"][0, self.params.n_devices :]
+        codes = self._world.device["code"][0]
         lost = (codes == DROP) & (self._world.device["prev"][0] == OUTSIDE)
         lost &= self.params.drop_rule.mode != "deadline"
         phases = np.where(codes == GENERATE, 0, np.where(lost, 2, 1))

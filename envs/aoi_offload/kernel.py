@@ -26,6 +26,7 @@ from .state import (
     EDGE_UNIFORM,
     FIXED,
     GENERATE,
+    GROUP,
     IDLE,
     JOINT,
     JOINT_AGENT,
@@ -56,50 +57,101 @@ from .state import (
     World,
 )
 
+NOWHERE = -1  # no server is chosen yet
 _NO_DROP, _AUTHORS, _CUTOFF, _DEADLINE = range(4)
 _EXPONENTIAL, _LOGNORMAL, _DETERMINISTIC, _HYPEREXP = range(4)
 
 _jit: Any = numba.njit(cache=True, error_model="numpy", nogil=True)
-_inlined: Any = numba.njit(inline="always", cache=True, error_model="numpy")
+_MINIMUM = {"nnan", "nsz", "reassoc"}  # no timer is NaN: lets a minimum vectorise
+_scan: Any = numba.njit(forceinline=True, cache=True, fastmath=_MINIMUM)
+_compiled_scan: Any = numba.njit(cache=True, fastmath=_MINIMUM)
+_inlined: Any = numba.njit(forceinline=True, cache=True, error_model="numpy")
 
 
-# --- timers: a tournament tree whose root is the next event --------------------------------------------------------
+# --- timers: a flat list searched whole; beyond GROUP devices a shallow tree of group minima ------------------------
+
+
+@_scan
+def _first(timer, i, count):
+    """(time, index, ties) of the least of lane i's first ``count`` timers; the index is right if nothing ties."""
+    least = math.inf
+    for j in range(count):
+        if timer[i, j] < least:
+            least = timer[i, j]
+    index, hits = 0, 0
+    for j in range(count):
+        hit = timer[i, j] == least
+        index += j * hit
+        hits += hit
+    return least, index, hits
+
+
+@_compiled_scan
+def _renew(timer, i, count, m):
+    """Renew the group minima above timer m, up to the first that stays the same."""
+    start, size, place = 0, count, m
+    while size > GROUP:
+        group = place // GROUP
+        low = start + group * GROUP
+        least = math.inf
+        for j in range(low, min(low + GROUP, start + size)):
+            if timer[i, j] < least:
+                least = timer[i, j]
+        start, size, place = start + size, (size + GROUP - 1) // GROUP, group
+        if timer[i, start + place] == least:
+            return
+        timer[i, start + place] = least
+
+
+@_compiled_scan
+def _first_grouped(timer, i, count):
+    """`_first` of more timers than one group holds: down from the top group's least to the timer behind it."""
+    start, size = 0, count
+    while size > GROUP:
+        start, size = start + size, (size + GROUP - 1) // GROUP
+    low, high, least, index, hits = start, start + size, math.inf, 0, 0
+    for j in range(low, high):
+        if timer[i, j] < least:
+            least = timer[i, j]
+    while True:
+        index, hits = 0, 0
+        for j in range(low, high):
+            hit = timer[i, j] == least
+            index += j * hit
+            hits += hit
+        if start == 0 or hits > 1:
+            return least, index, hits
+        below, width = 0, count
+        while below + width < start:
+            below, width = below + width, (width + GROUP - 1) // GROUP
+        low = below + (index - start) * GROUP
+        high = min(low + GROUP, start)
+        start = below
 
 
 @_inlined
-def _before(a, b):
-    """Total order of events: time, code, device."""
-    if a["time"] != b["time"]:
-        return a["time"] < b["time"]
-    if a["code"] != b["code"]:
-        return a["code"] < b["code"]
-    return a["device"] < b["device"]
+def _set_timer(w, i, m, time, code):
+    """Set the event of device m."""
+    w.device[i, m]["code"] = code
+    w.timer[i, m] = time
+    if w.device.shape[1] > GROUP:
+        _renew(w.timer, i, w.device.shape[1], m)
 
 
-@_jit
-def _set_timer(tree, m, time, code):
-    """Set the event of device m and replay its matches up to the first one whose winner stays the same."""
-    node = m + tree.shape[0] // 2
-    leaf = tree[node]
-    leaf["time"] = time
-    leaf["code"] = code
-    while node > 1:
-        left = tree[node & ~1]
-        right = tree[node | 1]
-        winner = left
-        if _before(right, left):
-            winner = right
-        node >>= 1
-        parent = tree[node]
-        if (
-            parent["time"] == winner["time"]
-            and parent["device"] == winner["device"]
-            and parent["code"] == winner["code"]
-        ):
-            break
-        parent["time"] = winner["time"]
-        parent["device"] = winner["device"]
-        parent["code"] = winner["code"]
+@_inlined
+def _next_event(w, i):
+    """(time, device) of the next event; ties go to the lower code, then to the lower device."""
+    count = w.device.shape[1]
+    if count > GROUP:
+        now, m, ties = _first_grouped(w.timer, i, count)
+    else:
+        now, m, ties = _first(w.timer, i, count)
+    if ties > 1:
+        m = -1
+        for other in range(count):
+            if w.timer[i, other] == now and (m < 0 or w.device[i, other]["code"] < w.device[i, m]["code"]):
+                m = other
+    return now, m
 
 
 # --- random draws ---------------------------------------------------------------------------------------------------
@@ -141,50 +193,50 @@ def _pick(u, n):
 
 
 @_inlined
-def _start_service(devices, tree, m, now):
+def _start_service(w, i, m, now):
     """The edge server takes up the task of device m."""
-    done = now + devices[m]["service"]
-    if done <= devices[m]["deadline"]:
-        _set_timer(tree, m, done, EDGE_DONE)
+    done = now + w.device[i, m]["service"]
+    if done <= w.device[i, m]["deadline"]:
+        _set_timer(w, i, m, done, EDGE_DONE)
     else:
-        _set_timer(tree, m, devices[m]["deadline"], DROP)
+        _set_timer(w, i, m, w.device[i, m]["deadline"], DROP)
 
 
 @_inlined
-def _join(devices, edges, tree, m, now):
+def _join(w, i, m, now):
     """The task of device m joins the queue of its edge node."""
-    d = devices[m]
-    e = edges[d["place"] - 1]
+    d = w.device[i, m]
+    e = w.edge[i, d["place"] - 1]
     d["next"] = NOBODY
     e["length"] += 1
     if e["length"] == 1:
         d["prev"] = NOBODY
         e["head"] = m
         e["tail"] = m
-        _start_service(devices, tree, m, now)
+        _start_service(w, i, m, now)
     else:
         d["prev"] = e["tail"]
-        devices[e["tail"]]["next"] = m
+        w.device[i, e["tail"]]["next"] = m
         e["tail"] = m
-        _set_timer(tree, m, d["deadline"], DROP)
+        _set_timer(w, i, m, d["deadline"], DROP)
 
 
 @_inlined
-def _leave(devices, edges, tree, m, now):
+def _leave(w, i, m, now):
     """The task of device m leaves its edge node; the next one starts if the server falls free."""
-    d = devices[m]
-    e = edges[d["place"] - 1]
+    d = w.device[i, m]
+    e = w.edge[i, d["place"] - 1]
     e["length"] -= 1
     if d["next"] == NOBODY:
         e["tail"] = d["prev"]
     else:
-        devices[d["next"]]["prev"] = d["prev"]
+        w.device[i, d["next"]]["prev"] = d["prev"]
     if d["prev"] == NOBODY:
         e["head"] = d["next"]
         if e["length"] > 0:
-            _start_service(devices, tree, e["head"], now)
+            _start_service(w, i, e["head"], now)
     else:
-        devices[d["prev"]]["next"] = d["next"]
+        w.device[i, d["prev"]]["next"] = d["next"]
     d["prev"] = OUTSIDE
 
 
@@ -198,10 +250,10 @@ def _apply_wait(w, i, m, wait):
     now = w.lane[i]["time"]
     d["wait"] = wait
     w.lane[i]["decisions"] += 1
-    _set_timer(w.timer[i], m, now + wait, GENERATE)
+    _set_timer(w, i, m, now + wait, GENERATE)
 
 
-@_jit
+@_inlined
 def _apply_server(w, i, m, place):
     """Device m sends the task generated now to a place: service draw, drop test, transmission, queue."""
     lane, d, params = w.lane[i], w.device[i, m], w.params[0]
@@ -214,7 +266,6 @@ def _apply_server(w, i, m, place):
     d["prev"] = OUTSIDE
     if now >= params["warmup"]:
         w.choices[i, m, place] += 1
-        d["counted_attempts"] += 1
     if params["remembers"]:
         w.memory[i, m, place]["seen"] = 1 if place == 0 else w.edge[i, place - 1]["length"] + 1
 
@@ -229,54 +280,57 @@ def _apply_server(w, i, m, place):
             pair["draws"] += 1
         limit = params["drop_coefficient"] * mean
         if mode != _DEADLINE and service >= limit:
-            _set_timer(w.timer[i], m, now + (service if mode == _AUTHORS else limit), DROP)
+            _set_timer(w, i, m, now + (service if mode == _AUTHORS else limit), DROP)
             return
     d["deadline"] = now + limit if mode == _DEADLINE else math.inf
     if place == 0:
         if now + service <= d["deadline"]:
-            _set_timer(w.timer[i], m, now + service, LOCAL_DONE)
+            _set_timer(w, i, m, now + service, LOCAL_DONE)
         else:
-            _set_timer(w.timer[i], m, d["deadline"], DROP)
+            _set_timer(w, i, m, d["deadline"], DROP)
     elif params["transmission"] > 0.0:
         arrival = now + params["transmission"]
         if arrival <= d["deadline"]:
-            _set_timer(w.timer[i], m, arrival, ARRIVE)
+            _set_timer(w, i, m, arrival, ARRIVE)
         else:
-            _set_timer(w.timer[i], m, d["deadline"], DROP)
+            _set_timer(w, i, m, d["deadline"], DROP)
     else:
-        _join(w.device[i], w.edge[i], w.timer[i], m, now)
+        _join(w, i, m, now)
 
 
 @_inlined
-def _apply(w, i, m, kind, server, wait):
-    """Carry out an agent's decision; the part that its kind does not use is ignored."""
-    w.device[i, m]["last_decision"] = w.lane[i]["time"]
-    w.device[i, m]["team_mark"] = w.lane[i]["team_area"]
+def _decide(w, i, server, wait):
+    """Carry out the wait part of the agent's pending decision; say who and which server is left to `_advance`."""
+    lane = w.lane[i]
+    m, kind = lane["device"], lane["kind"]
+    d = w.device[i, m]
+    d["last_decision"] = lane["time"]
+    if w.params[0]["team"]:
+        d["team_mark"] = lane["team_area"]
     if kind == OFFLOAD:
-        w.lane[i]["decisions"] += 1
-        _apply_server(w, i, m, server)
-    else:
-        if kind == JOINT:
-            w.device[i, m]["place"] = server
-        _apply_wait(w, i, m, wait)
+        lane["decisions"] += 1
+        return m, server
+    if kind == JOINT:
+        d["place"] = server
+    _apply_wait(w, i, m, min(wait, w.params[0]["z_max"]))
+    return m, NOWHERE
 
 
-@_jit
+@_inlined
 def _shortest_queue(w, i, m):
     """Edge node (1..N) with the fewest tasks, ties at random; 0 if there is none."""
-    edges = w.edge[i]
     best, ties = 0, 0
-    for n in range(edges.shape[0]):
-        if ties == 0 or edges[n]["length"] < edges[best - 1]["length"]:
+    for n in range(w.edge.shape[1]):
+        if ties == 0 or w.edge[i, n]["length"] < w.edge[i, best - 1]["length"]:
             best, ties = n + 1, 1
-        elif edges[n]["length"] == edges[best - 1]["length"]:
+        elif w.edge[i, n]["length"] == w.edge[i, best - 1]["length"]:
             ties += 1
     if ties <= 1:
         return best
     skip = _pick(_policy_uniform(w.lane[i], w.device[i, m], m), ties)
-    least = edges[best - 1]["length"]
-    for n in range(best - 1, edges.shape[0]):
-        if edges[n]["length"] == least:
+    least = w.edge[i, best - 1]["length"]
+    for n in range(best - 1, w.edge.shape[1]):
+        if w.edge[i, n]["length"] == least:
             if skip == 0:
                 return n + 1
             skip -= 1
@@ -397,66 +451,66 @@ def _price(w, i, m, waiting, dropped, out, column):
 
 
 @_inlined
-def _observe(w, i, m, kind, row, stream):
+def _observe(w, i, m, kind, obs, row, stream):
     """Write the observation of device m, after its index where ``stream`` is set."""
     d = w.device[i, m]
     now = w.lane[i]["time"]
     at = 0
     if stream:
-        row[0] = m
+        obs[row, 0] = m
         at = STREAM_OFFSET
-    row[at + KIND] = kind
-    row[at + DELAY] = d["last_done"] - d["gen_last"]
-    row[at + AGE] = now - d["gen_last"]
-    row[at + SINCE_DONE] = now - d["last_done"]
+    obs[row, at + KIND] = kind
+    obs[row, at + DELAY] = d["last_done"] - d["gen_last"]
+    obs[row, at + AGE] = now - d["gen_last"]
+    obs[row, at + SINCE_DONE] = now - d["last_done"]
     for n in range(w.edge.shape[1]):
-        row[at + QUEUES + n] = w.edge[i, n]["length"]
+        obs[row, at + QUEUES + n] = w.edge[i, n]["length"]
 
 
-@_jit
-def _advance(w, i, until, obs, out, ints):
-    """Run lane i to the next decision of an agent, or to the time ``until``.
+@_inlined
+def _advance(w, i, m, server, until, obs, out, ints):
+    """Send device m's task to ``server`` (unless that is NOWHERE), then run to the next decision of an agent.
+
+    It stops before the first event at or after ``until``.
 
     Returns:
         Whether an agent's decision is pending.
     """
     lane, params = w.lane[i], w.params[0]
-    devices, edges, tree = w.device[i], w.edge[i], w.timer[i]
-    team = params["team"]
     while True:
-        root = tree[1]
-        now, m, code = root["time"], root["device"], root["code"]
+        if server != NOWHERE:
+            _apply_server(w, i, m, server)
+            server = NOWHERE
+        now, m = _next_event(w, i)
+        code = w.device[i, m]["code"]
         if now >= until:
             return False
-        if team:
+        if params["team"]:
             length = now - lane["time"]
-            lane["team_area"] += (devices.shape[0] * (lane["time"] + 0.5 * length) - lane["gen_sum"]) * length
+            lane["team_area"] += (w.device.shape[1] * (lane["time"] + 0.5 * length) - lane["gen_sum"]) * length
         lane["time"] = now
         if code == ARRIVE:
-            _join(devices, edges, tree, m, now)
+            _join(w, i, m, now)
             continue
-        d = devices[m]
+        d = w.device[i, m]
         agent = w.rule[m]["agent"]
         if agent == STAGED_AGENT or (agent == JOINT_AGENT and code < DROP):
             _price(w, i, m, code == GENERATE, code == DROP, out, i)
+        if d["prev"] != OUTSIDE:
+            _leave(w, i, m, now)
         if code >= DROP:
-            if code == DROP:
-                if d["gen"] >= params["warmup"]:
-                    d["drops"] += 1
-                if d["prev"] != OUTSIDE:
-                    _leave(devices, edges, tree, m, now)
+            if code == DROP and d["gen"] >= params["warmup"]:
+                d["drops"] += 1
             d["gen"] = now
             if agent == JOINT_AGENT:
-                _apply_server(w, i, m, d["place"])
+                server = d["place"]
                 continue
             if agent == SCRIPTED:
                 lane["decisions"] += 1
-                _apply_server(w, i, m, _scripted_server(w, i, m))
+                server = _scripted_server(w, i, m)
                 continue
             kind = OFFLOAD
         else:
-            if code == EDGE_DONE:
-                _leave(devices, edges, tree, m, now)
             _complete(w, i, m, now)
             if agent == SCRIPTED:
                 _apply_wait(w, i, m, _scripted_wait(w, i, m))
@@ -466,37 +520,32 @@ def _advance(w, i, until, obs, out, ints):
         lane["kind"] = kind
         ints[OUT_DEVICE, i] = m
         ints[OUT_KIND, i] = kind
-        _observe(w, i, m, kind, obs[i], params["stream"])
+        _observe(w, i, m, kind, obs, i, params["stream"])
         return True
 
 
 # --- reset and step ---------------------------------------------------------------------------------------------------
 
 
-@_jit
+@_inlined
 def _reset_lane(w, i, obs, out, ints):
     """Start the lane's episode: every device has one task, and time runs to the first decision of an agent."""
-    lane, devices, edges, tree = w.lane[i], w.device[i], w.edge[i], w.timer[i]
-    count, params = devices.shape[0], w.params[0]
+    lane = w.lane[i]
+    count, params = w.device.shape[1], w.params[0]
     lane["service_key"] = episode_key(lane["seed"], lane["episode"], SERVICE)
     lane["policy_key"] = episode_key(lane["seed"], lane["episode"], POLICY)
     lane["time"] = lane["team_area"] = lane["gen_sum"] = 0.0
     lane["decisions"] = lane["done"] = 0
-    for n in range(edges.shape[0]):
-        edges[n]["head"] = edges[n]["tail"] = NOBODY
-        edges[n]["length"] = 0
-    for node in range(2 * count - 1, 0, -1):
-        timer = tree[node]
-        timer["time"] = math.inf
-        timer["code"] = EDGE_DONE
-        timer["device"] = node - count if node >= count else tree[2 * node]["device"]
-        if node < count:
-            timer["device"] = min(tree[2 * node]["device"], tree[2 * node + 1]["device"])
+    for n in range(w.edge.shape[1]):
+        w.edge[i, n]["head"] = w.edge[i, n]["tail"] = NOBODY
+        w.edge[i, n]["length"] = 0
+    for j in range(w.timer.shape[1]):
+        w.timer[i, j] = math.inf
     for m in range(count):
-        d = devices[m]
+        d = w.device[i, m]
         d["gen_last"] = d["last_done"] = d["last_decision"] = d["gen"] = 0.0
         d["wait"] = d["team_mark"] = d["area"] = d["length"] = d["peak"] = d["wait_sum"] = 0.0
-        d["completions"] = d["counted_attempts"] = d["drops"] = d["policy_draws"] = 0
+        d["completions"] = d["drops"] = d["policy_draws"] = 0
         d["next"] = NOBODY
         d["prev"] = OUTSIDE
         d["deadline"] = math.inf
@@ -508,16 +557,16 @@ def _reset_lane(w, i, obs, out, ints):
                 pair["draws"] = pair["delays"] = pair["seen"] = 0
         d["place"] = 0
         shortest = params["initial_queue_limit"]
-        for n in range(edges.shape[0]):
-            if edges[n]["length"] < shortest:
-                d["place"], shortest = n + 1, edges[n]["length"]
+        for n in range(w.edge.shape[1]):
+            if w.edge[i, n]["length"] < shortest:
+                d["place"], shortest = n + 1, w.edge[i, n]["length"]
         unit = _unit_service(params, device_key(lane["service_key"], m), 0)
         d["service"] = w.scale[m, d["place"]] * unit
         d["attempts"] = 1
         if d["place"] == 0:
-            _set_timer(tree, m, d["service"], LOCAL_DONE)
+            _set_timer(w, i, m, d["service"], LOCAL_DONE)
         else:
-            _join(devices, edges, tree, m, 0.0)
+            _join(w, i, m, 0.0)
 
 
 @_jit
@@ -544,7 +593,7 @@ def reset_lanes(lane, device, edge, timer, memory, choices, rule, scale, params,
     for i in range(lane.shape[0]):
         if mask[i]:
             _reset_lane(w, i, obs, out, ints)
-            _advance(w, i, until, obs, out, ints)
+            _advance(w, i, 0, NOWHERE, until, obs, out, ints)
 
 
 @_inlined
@@ -570,8 +619,8 @@ def step_lane(lane, device, edge, timer, memory, choices, rule, scale, params, s
     problem = _invalid(w, 0, server, wait)
     if problem:
         return -problem
-    _apply(w, 0, lane[0]["device"], lane[0]["kind"], server, min(wait, params[0]["z_max"]))
-    _advance(w, 0, math.inf, obs, out, ints)
+    m, server = _decide(w, 0, server, wait)
+    _advance(w, 0, m, server, math.inf, obs, out, ints)
     lane[0]["done"] = lane[0]["time"] >= params[0]["horizon"]
     return lane[0]["done"]
 
@@ -609,23 +658,15 @@ def step_lanes(
             problem = _invalid(w, i, server[i], wait[i])
             if problem:
                 return i, -problem
-    z_max, horizon = params[0]["z_max"], params[0]["horizon"]
+    horizon = params[0]["horizon"]
     for i in range(lane.shape[0]):
         if skip[i]:
             continue
-        _apply(w, i, lane[i]["device"], lane[i]["kind"], server[i], min(float(wait[i]), z_max))
-        _advance(w, i, math.inf, obs, out, ints)
+        m, place = _decide(w, i, server[i], wait[i])
+        _advance(w, i, m, place, math.inf, obs, out, ints)
         truncated[i] = lane[i]["time"] >= horizon
         lane[i]["done"] = truncated[i]
     return 0, 0
-
-
-@_jit
-def run_lanes(lane, device, edge, timer, memory, choices, rule, scale, params, until, obs, out, ints):
-    """Run fully scripted lanes to the time ``until`` (see `reset_lanes` for the arguments)."""
-    w = World(lane, device, edge, timer, memory, choices, rule, scale, params)
-    for i in range(lane.shape[0]):
-        _advance(w, i, until, obs, out, ints)
 
 
 @_jit
@@ -651,10 +692,10 @@ def open_intervals(lane, device, edge, timer, memory, choices, rule, scale, para
     count = device.shape[1]
     for m in range(count):
         if m == lane[i]["device"]:
-            _observe(w, i, m, lane[i]["kind"], obs[m], False)
+            _observe(w, i, m, lane[i]["kind"], obs, m, False)
             out[:, m] = step_out[:, i]
             continue
-        code = timer[i, count + m]["code"]
+        code = device[i, m]["code"]
         idle = code == DROP and device[i, m]["prev"] == OUTSIDE and params[0]["drop"] != _DEADLINE
-        _observe(w, i, m, IDLE, obs[m], False)
+        _observe(w, i, m, IDLE, obs, m, False)
         _price(w, i, m, code == GENERATE, idle, out, m)

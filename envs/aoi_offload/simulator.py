@@ -183,7 +183,7 @@ class Simulator:
             "peak": d["peak"].copy(),
             "wait_sum": d["wait_sum"].copy(),
             "waits": np.maximum(completions - int(first_counts), 0),
-            "attempts": d["counted_attempts"].astype(np.int64),
+            "attempts": self.world.choices.sum(axis=2, dtype=np.int64),
             "drops": d["drops"].astype(np.int64),
             "last_done": d["last_done"].copy(),
             "paper_area": d["area"] - 0.5 * delay**2,

@@ -51,40 +51,42 @@ LANE = np.dtype(
         ("decisions", "i8"),  # decisions taken since reset, scripted ones included
         ("device", "i4"),  # whose decision is pending
         ("kind", "i4"),  # its kind
-        ("done", "i4"),  # truncated and not yet reset
-        ("pad", "i4"),
+        ("done", "i8"),  # truncated and not yet reset
     ]
 )
 
 DEVICE = np.dtype(
     [
+        # first cache line: what every decision touches
         ("gen_last", "f8"),  # generation time of the freshest completed task
         ("last_done", "f8"),
         ("last_decision", "f8"),
         ("gen", "f8"),  # generation time of the current task
         ("service", "f8"),  # drawn service time of the current task
-        ("deadline", "f8"),
+        ("wait", "f8"),  # last chosen waiting time
         ("next", "i4"),  # neighbours in the edge queue
         ("prev", "i4"),
-        ("place", "i4"),  # of the current task; 0 is local
         ("attempts", "u4"),  # service draws since reset: the counter of the service stream
+        ("place", "i2"),  # of the current task; 0 is local
+        ("code", "i2"),  # of the pending event
         # second cache line: bookkeeping
-        ("wait", "f8"),  # last chosen waiting time
+        ("deadline", "f8"),
         ("team_mark", "f8"),  # the lane's team_area at this device's last decision
         ("area", "f8"),  # sums over counted cycles: area, length, peak age, chosen wait
         ("length", "f8"),
         ("peak", "f8"),
         ("wait_sum", "f8"),
         ("completions", "u4"),
-        ("counted_attempts", "u4"),
         ("drops", "u4"),
         ("policy_draws", "u4"),  # counter of the policy stream
+        ("pad", "u4"),
     ]
 )
 
 EDGE = np.dtype([("head", "i4"), ("tail", "i4"), ("length", "i4"), ("pad", "i4")])
 
-TIMER = np.dtype([("time", "f8"), ("device", "i4"), ("code", "i4")])
+GROUP = 32
+"""Timers are searched in groups of this size."""
 
 MEMORY = np.dtype(
     [
@@ -135,7 +137,9 @@ class World(NamedTuple):
     lane: NDArray[np.void]  # (L,) LANE
     device: NDArray[np.void]  # (L, M) DEVICE
     edge: NDArray[np.void]  # (L, N) EDGE
-    timer: NDArray[np.void]  # (L, 2M) TIMER: a tournament tree, root at 1, leaf of device m at M + m
+    timer: NDArray[
+        np.float64
+    ]  # (L, T) times of the M pending events, then the minima of groups, of groups of these, ...
     memory: NDArray[np.void]  # (L, M, N + 1) MEMORY, or (1, 1, 1) when unused
     choices: NDArray[np.uint32]  # (L, M, N + 1) how often each place was chosen
     rule: NDArray[np.void]  # (M,) RULE
@@ -144,6 +148,23 @@ class World(NamedTuple):
 
 
 STATE_FIELDS = ("lane", "device", "edge", "timer", "memory", "choices")
+
+
+def _timer_length(devices: int) -> int:
+    """Number of timers and group minima of one lane; the last level fits into one group."""
+    length = devices
+    while devices > GROUP:
+        devices = -(-devices // GROUP)
+        length += devices
+    return length
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype[np.void]) -> NDArray[np.void]:
+    """Zeros that start on a cache line, so that a record of 64 bytes lies on one."""
+    size = int(np.prod(shape)) * dtype.itemsize
+    raw = np.zeros(size + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size].view(dtype).reshape(shape)
 
 
 def allocate(
@@ -179,10 +200,10 @@ def allocate(
     block["transmission"], block["z_max"] = params.transmission_s, params.z_max
     block["horizon"], block["warmup"] = horizon, warmup
     return World(
-        lane=np.zeros(lanes, LANE),
-        device=np.zeros((lanes, devices), DEVICE),
+        lane=_aligned((lanes,), LANE),
+        device=_aligned((lanes, devices), DEVICE),
         edge=np.zeros((lanes, edges), EDGE),
-        timer=np.zeros((lanes, 2 * devices), TIMER),
+        timer=np.full((lanes, _timer_length(devices)), np.inf),
         memory=np.zeros((lanes, devices, edges + 1) if remembers else (1, 1, 1), MEMORY),
         choices=np.zeros((lanes, devices, edges + 1), np.uint32),
         rule=rules,
