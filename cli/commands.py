@@ -83,25 +83,10 @@ def evaluate(
         seeds: Number of evaluation seeds, the same for every policy.
         horizon: Length of an evaluation episode in seconds; default four training episodes.
     """
-    from ..eval.evaluate import evaluate_run
-    from ..eval.report import write_report
-    from ..eval.terminal import print_evaluation, status
+    from ..eval.__main__ import evaluate as evaluate_and_report
 
-    with status() as progress:
-        found = evaluate_run(run, seeds=seeds, horizon=horizon, checkpoint=_which(checkpoint), progress=progress)
-    print_evaluation(found)
-    print(f"report: {write_report(run).resolve()}")
+    evaluate_and_report(run, seeds=seeds, horizon=horizon, checkpoint=checkpoint)
     return 0
-
-
-def _which(checkpoint: str) -> Literal["best", "last"] | int:
-    if checkpoint == "best":
-        return "best"
-    if checkpoint == "last":
-        return "last"
-    if checkpoint.isascii() and checkpoint.isdigit():
-        return int(checkpoint)
-    raise InvalidInputError.of("--checkpoint", "best, last or a step", checkpoint)
 
 
 def report(run: Run) -> int:
@@ -112,7 +97,7 @@ def report(run: Run) -> int:
     """
     from ..eval.report import write_report
 
-    print(f"report: {write_report(run).resolve()}")
+    print(f"report: {write_report(run)}")
     return 0
 
 

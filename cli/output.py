@@ -18,8 +18,8 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     """Print a table; cells are plain text."""
     table_class, text_class = require("rich.table", "cli").Table, require("rich.text", "cli").Text
     table = table_class(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for number, column in enumerate(columns):
+        table.add_column(column, no_wrap=number == 0)
     for row in rows:
         table.add_row(*(text_class(cell) for cell in row))
     require("rich.console", "cli").Console().print(table)

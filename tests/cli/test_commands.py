@@ -81,7 +81,7 @@ def test_simulate_prints_a_table_for_people(capsys: pytest.CaptureFixture[str]) 
         (("evaluate", "/nowhere/run"), ("/nowhere/run", "run.json")),
         (("report", "/nowhere/run"), ("/nowhere/run", "run.json")),
         (("verify", "/nowhere/run"), ("/nowhere/run", "run.json")),
-        (("evaluate", "/nowhere/run", "--checkpoint", "newest"), ("--checkpoint", "best, last or a step")),
+        (("evaluate", "/nowhere/run", "--checkpoint", "newest"), ("checkpoint", "best, last or a step")),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(
@@ -142,7 +142,7 @@ def test_help_is_quick_and_names_every_command() -> None:
     )
     out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert "HEAVY []" in out
-    for command in ("train", "evaluate", "report", "verify", "simulate", "bench", "envs"):
+    for command in ("train", "evaluate", "report", "verify", "simulate", "envs"):
         assert command in out
 
 
