@@ -290,7 +290,7 @@ def _apply_server(w, i, m, place):
             _set_timer(w, i, m, d["deadline"], DROP)
     elif params["transmission"] > 0.0:
         arrival = now + params["transmission"]
-        if arrival <= d["deadline"]:
+        if arrival < d["deadline"]:  # at equal times a drop goes first
             _set_timer(w, i, m, arrival, ARRIVE)
         else:
             _set_timer(w, i, m, d["deadline"], DROP)
