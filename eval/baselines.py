@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..envs.aoi_offload.params import AoIParams
-from .metrics import measure
+from .metrics import Metrics, measure
 
 GRID_POINTS = 31
 _FINALISTS = 3
@@ -100,25 +100,45 @@ def baselines(params: AoIParams, threshold: float | None = None, with_pgoa: bool
     return rows
 
 
-def tune(
-    candidates: Sequence[Rule],
-    run: Runner,
-    seeds: list[int],
-    horizon: float,
-    cache: dict[Rule, float],
-    devices: Sequence[int] | None = (0,),
-) -> list[Rule]:
-    """The most promising candidates by their mean age on the tuning seeds, best first, at most three.
+class Contest:
+    """Finds the best of many rules: screened on tuning seeds, decided on the evaluation seeds.
 
     Args:
-        candidates: rules to try.
-        run: runs one.
-        seeds: tuning seeds, disjoint from the evaluation's.
-        horizon: length of each tuning episode, s.
-        cache: mean ages found earlier, s; filled in.
+        run: runs a rule on seeds up to a horizon (s) and returns the counters.
         devices: the devices that count; None for all.
+        tuning: seeds and horizon (s) of the screening.
+        evaluation: seeds and horizon (s) of the decision.
     """
-    for rule in candidates:
-        if rule not in cache:
-            cache[rule] = float(measure(run(rule, seeds, horizon), devices).mean_age.mean())
-    return sorted(candidates, key=cache.__getitem__)[:_FINALISTS]
+
+    def __init__(
+        self,
+        run: Runner,
+        devices: Sequence[int] | None,
+        tuning: tuple[list[int], float],
+        evaluation: tuple[list[int], float],
+    ) -> None:
+        self._run, self._devices = run, devices
+        self._tuning, self._evaluation = tuning, evaluation
+        self._screened: dict[Rule, float] = {}
+        self._measured: dict[Rule, Metrics] = {}
+
+    def finalists(self, rules: Sequence[Rule]) -> list[Rule]:
+        """The three rules with the lowest mean age on the tuning seeds, best first."""
+        for rule in rules:
+            if rule not in self._screened:
+                found = measure(self._run(rule, *self._tuning), self._devices)
+                self._screened[rule] = float(found.mean_age.mean())
+        return sorted(rules, key=self._screened.__getitem__)[:_FINALISTS]
+
+    def best(self, rules: Sequence[Rule]) -> tuple[Rule, Metrics]:
+        """The best finalist on the evaluation seeds themselves, which favours the rules; and what it measured there.
+
+        Rules that an earlier call measured take part too, so a larger choice is never worse than a smaller one.
+        """
+        finalists = self.finalists(rules) if len(rules) > 1 else list(rules)
+        for rule in finalists:
+            if rule not in self._measured:
+                self._measured[rule] = measure(self._run(rule, *self._evaluation), self._devices)
+        known = [rule for rule in rules if rule in self._measured]
+        winner = min(known, key=lambda rule: float(self._measured[rule].mean_age.mean()))
+        return winner, self._measured[winner]

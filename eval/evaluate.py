@@ -25,7 +25,7 @@ from ..envs.core.errors import InvalidInputError
 from ..envs.core.seeding import SeedTree
 from ..train.run_folder import git_revision, load_policy, open_run
 from . import results
-from .baselines import Baseline, Rule, Runner, baselines, tune
+from .baselines import Contest, Rule, Runner, baselines
 from .episodes import can_record_all, observations, record, record_all, response, run_policy, trace
 from .metrics import Metrics, measure
 from .statistics import bootstrap, difference, relative_difference
@@ -249,40 +249,25 @@ def _compare(
     tell: Callable[[str], None],
 ) -> list[results.Score]:
     """Score every baseline on the evaluation seeds; the free numbers are chosen on the tuning seeds."""
-    run, devices = _runner(params, kwargs, env_id), counted(kwargs)
     tuning = [first_tuning_seed + lane for lane in range(TUNING_SEEDS)]
-    cache: dict[Rule, float] = {}
+    contest = Contest(
+        _runner(params, kwargs, env_id),
+        counted(kwargs),
+        (tuning, min(horizon, kwargs["horizon"])),
+        (eval_seeds, horizon),
+    )
     rows = []
     for baseline in baselines(params, threshold, with_pgoa=kwargs["decision"] == "staged"):
-        rules = list(baseline.rules)
         tell(f"“{baseline.label}”")
-        finalists = (
-            tune(rules, run, tuning, min(horizon, kwargs["horizon"]), cache, devices) if len(rules) > 1 else rules
-        )
-        rows.append(_best_of(baseline, finalists, run, ours, eval_seeds, horizon, devices))
-    return rows
-
-
-def _best_of(
-    baseline: Baseline,
-    finalists: list[Rule],
-    run: Runner,
-    ours: Metrics,
-    seeds: list[int],
-    horizon: float,
-    devices: list[int] | None,
-) -> results.Score:
-    """The finalist with the lowest age on the evaluation seeds themselves, which favours the baseline."""
-    measured = [(rule, measure(run(rule, seeds, horizon), devices)) for rule in finalists]
-    rule, theirs = min(measured, key=lambda pair: float(pair[1].mean_age.mean()))
-    pair = [ours.mean_age, theirs.mean_age]
-    return _score(baseline.label, rule, theirs).model_copy(
-        update={
+        rule, theirs = contest.best(baseline.rules)
+        pair = [ours.mean_age, theirs.mean_age]
+        compared = {
             "tuned": len(baseline.rules),
             "difference": _estimate(pair, difference),
             "relative": _estimate(pair, relative_difference),
         }
-    )
+        rows.append(_score(baseline.label, rule, theirs).model_copy(update=compared))
+    return rows
 
 
 def _score(label: str, rule: Rule, metrics: Metrics) -> results.Score:

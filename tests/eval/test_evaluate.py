@@ -13,7 +13,7 @@ from edgewise.envs.core.seeding import SeedTree
 from edgewise.eval import evaluate as evaluation_module
 from edgewise.eval import results
 from edgewise.eval.__main__ import main
-from edgewise.eval.baselines import baselines, tune, wait_grid
+from edgewise.eval.baselines import Contest, baselines, wait_grid
 from edgewise.eval.episodes import record, record_all, run_policy
 from edgewise.eval.evaluate import evaluate_policy, evaluate_run, parse_checkpoint, score_checkpoint
 from edgewise.eval.metrics import measure
@@ -200,16 +200,32 @@ def test_the_grid_and_the_list_of_baselines():
     assert "zero wait" in labels
 
 
-def test_tuning_finds_the_best_rules():
+def test_a_contest_screens_then_decides():
     params = AoIParams.make("single")
+    runs = []
 
     def run(rule, seeds, horizon):
+        runs.append((rule, tuple(seeds), horizon))
         return simulate(params, *rule, horizon=horizon, seeds=seeds).statistics
 
+    contest = Contest(run, [0], ([0, 1, 2, 3], 3000.0), ([7, 8], 500.0))
     rules = [("local", f"threshold:{c}") for c in (0.0, 0.45, 0.9, 1.8, 3.6)]
-    best = tune(rules, run, [0, 1, 2, 3], 3000.0, {})
-    assert best[0] == ("local", "threshold:0.9")
-    assert len(best) == 3
+    finalists = contest.finalists(rules)
+    assert finalists[0] == ("local", "threshold:0.9")
+    assert len(finalists) == 3
+    winner, metrics = contest.best(rules)
+    assert winner in finalists
+    decided = [rule for rule, seeds, _ in runs if seeds == (7, 8)]
+    assert decided == finalists  # nobody else met the evaluation seeds
+    assert metrics.mean_age.mean() == min(
+        simulate(params, *r, horizon=500.0, seeds=[7, 8]).mean_age.mean() for r in finalists
+    )
+    # A larger choice that contains a measured rule is never worse, whatever the screening said.
+    before = len(runs)
+    contest.best([("local", "fixed:0")])
+    larger, _ = contest.best([*rules, ("local", "fixed:0")])
+    assert larger == winner
+    assert len(runs) == before + 2  # one decision and one screening: nothing is run twice
 
 
 @pytest.mark.parametrize(
