@@ -31,8 +31,8 @@ def make_params(preset: str, params: AoIParams | None, overrides: dict[str, Any]
     Raises:
         InvalidInputError: both are given, or a field is unknown or out of range.
     """
-    if params is None:
-        return AoIParams.make(preset, **overrides)
+    if params is None or overrides.keys() - AoIParams.model_fields:
+        return AoIParams.make(preset, **overrides)  # also says what is wrong with an unknown field
     if overrides:
         raise InvalidInputError(f"params excludes single fields; got params and {', '.join(overrides)}")
     if not isinstance(params, AoIParams):

@@ -57,7 +57,15 @@ class InvalidInputError(EdgewiseError, ValueError):
             )
         near = difflib.get_close_matches(str(first["loc"][-1]), model.model_fields, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known fields: {', '.join(model.model_fields)}"
-        return cls(f"unknown field {field!r} of {model.__name__}: {hint}")
+        return UnknownArgumentError(f"unexpected keyword argument {field!r} (no field of {model.__name__}): {hint}")
+
+
+class UnknownArgumentError(InvalidInputError, TypeError):
+    """A keyword that a constructor does not take.
+
+    It is a `TypeError` that says "unexpected keyword argument", as Python's own is: libraries that probe which keywords
+    an environment takes (TorchRL with ``frameskip``) look for just that.
+    """
 
 
 class MissingExtraError(EdgewiseError, ImportError):
