@@ -23,6 +23,7 @@ from .state import COST, DURATION, IDLE, KIND, QUEUES, STREAM_OFFSET, TERM_0, TI
 Obs = NDArray[np.float32]
 Info = dict[str, Any]
 _SEED_LIMIT = 1 << 64
+_INT64_LIMIT = 1 << 63
 
 
 def make_params(preset: str, params: AoIParams | None, overrides: dict[str, Any]) -> AoIParams:
@@ -75,11 +76,15 @@ def parse_action(action: Any) -> tuple[int, float]:
         server = operator.index(server)
     except TypeError:
         raise InvalidInputError.of("server", "an integer", server) from None
+    if not -_INT64_LIMIT <= server < _INT64_LIMIT:
+        raise InvalidInputError.of("server", "the index of a server", server)
     try:
-        (wait,) = wait
-        return server, float(wait)
+        (number,) = wait
     except (TypeError, ValueError):
-        raise InvalidInputError.of("wait", "an array of shape (1,), in seconds", wait) from None
+        number = None
+    if not isinstance(number, (float, np.floating, int, np.integer)):  # text and complex numbers would convert
+        raise InvalidInputError.of("wait", "an array of shape (1,), in seconds", wait)
+    return server, float(number)
 
 
 def check_seed(seed: Any) -> int:

@@ -202,7 +202,7 @@ class Simulator:
         """
         for name in STATE_FIELDS:
             mine, given = getattr(self.world, name), state.get(name)
-            if given is None or given.shape != mine.shape or given.dtype != mine.dtype:
+            if not isinstance(given, np.ndarray) or given.shape != mine.shape or given.dtype != mine.dtype:
                 raise InvalidInputError(f"state: {name!r} must be an array of shape {mine.shape} and type {mine.dtype}")
         for name in STATE_FIELDS:
             getattr(self.world, name)[...] = state[name]

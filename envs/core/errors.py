@@ -34,7 +34,7 @@ class InvalidInputError(EdgewiseError, ValueError):
         Returns:
             The error, to be raised by the caller.
         """
-        shown = repr(got)
+        shown = " ".join(repr(got).split())  # arrays print on several lines
         return cls(f"{field} must be {allowed}, got {shown if len(shown) <= 80 else shown[:77] + '...'}")
 
     @classmethod
