@@ -10,11 +10,10 @@ Physics: Jin et al., arXiv 2312.10418 and 2409.16832; the names of events and st
 from __future__ import annotations
 
 import math
-from typing import Any
 
-import numba
-
-from ..core.rng import POLICY, SERVICE, device_key, episode_key, uniform
+from ..core.rng import POLICY, SERVICE, device_key, episode_key
+from .queueing import compiled, inlined, join, leave, next_event, set_timer, unit_service
+from .scripted import scripted_server, scripted_wait
 from .state import (
     AGE,
     ARRIVE,
@@ -22,28 +21,19 @@ from .state import (
     DELAY,
     DROP,
     DURATION,
-    EDGE_DONE,
-    EDGE_UNIFORM,
-    FIXED,
     GENERATE,
-    GROUP,
     IDLE,
     JOINT,
     JOINT_AGENT,
-    JSQ,
-    JSQ_UNLESS,
     KIND,
-    LOCAL,
     LOCAL_DONE,
     NOBODY,
     OFFLOAD,
     OUT_DEVICE,
     OUT_KIND,
     OUTSIDE,
-    PGOA,
     QUEUES,
     SCRIPTED,
-    SERVER,
     SINCE_DONE,
     STAGED_AGENT,
     STREAM_OFFSET,
@@ -51,216 +41,35 @@ from .state import (
     TERM_1,
     TERM_2,
     TIME,
-    UNIFORM,
-    UNIFORM_WAIT,
     UPDATE,
     World,
 )
 
 NOWHERE = -1  # no server is chosen yet
 _NO_DROP, _AUTHORS, _CUTOFF, _DEADLINE = range(4)
-_EXPONENTIAL, _LOGNORMAL, _DETERMINISTIC, _HYPEREXP = range(4)
-
-_jit: Any = numba.njit(cache=True, error_model="numpy", nogil=True)
-_MINIMUM = {"nnan", "nsz", "reassoc"}  # no timer is NaN: lets a minimum vectorise
-_scan: Any = numba.njit(forceinline=True, cache=True, fastmath=_MINIMUM)
-_compiled_scan: Any = numba.njit(cache=True, fastmath=_MINIMUM)
-_inlined: Any = numba.njit(forceinline=True, cache=True, error_model="numpy")
-
-
-# --- timers: a flat list searched whole; beyond GROUP devices a shallow tree of group minima ------------------------
-
-
-@_scan
-def _first(timer, i, count):
-    """(time, index, ties) of the least of lane i's first ``count`` timers; the index is right if nothing ties."""
-    least = math.inf
-    for j in range(count):
-        if timer[i, j] < least:
-            least = timer[i, j]
-    index, hits = 0, 0
-    for j in range(count):
-        hit = timer[i, j] == least
-        index += j * hit
-        hits += hit
-    return least, index, hits
-
-
-@_compiled_scan
-def _renew(timer, i, count, m):
-    """Renew the group minima above timer m, up to the first that stays the same."""
-    start, size, place = 0, count, m
-    while size > GROUP:
-        group = place // GROUP
-        low = start + group * GROUP
-        least = math.inf
-        for j in range(low, min(low + GROUP, start + size)):
-            if timer[i, j] < least:
-                least = timer[i, j]
-        start, size, place = start + size, (size + GROUP - 1) // GROUP, group
-        if timer[i, start + place] == least:
-            return
-        timer[i, start + place] = least
-
-
-@_compiled_scan
-def _first_grouped(timer, i, count):
-    """`_first` of more timers than one group holds: down from the top group's least to the timer behind it."""
-    start, size = 0, count
-    while size > GROUP:
-        start, size = start + size, (size + GROUP - 1) // GROUP
-    low, high, least, index, hits = start, start + size, math.inf, 0, 0
-    for j in range(low, high):
-        if timer[i, j] < least:
-            least = timer[i, j]
-    while True:
-        index, hits = 0, 0
-        for j in range(low, high):
-            hit = timer[i, j] == least
-            index += j * hit
-            hits += hit
-        if start == 0 or hits > 1:
-            return least, index, hits
-        below, width = 0, count
-        while below + width < start:
-            below, width = below + width, (width + GROUP - 1) // GROUP
-        low = below + (index - start) * GROUP
-        high = min(low + GROUP, start)
-        start = below
-
-
-@_inlined
-def _set_timer(w, i, m, time, code):
-    """Set the event of device m."""
-    w.device[i, m]["code"] = code
-    w.timer[i, m] = time
-    if w.device.shape[1] > GROUP:
-        _renew(w.timer, i, w.device.shape[1], m)
-
-
-@_inlined
-def _next_event(w, i):
-    """(time, device) of the next event; ties go to the lower code, then to the lower device."""
-    count = w.device.shape[1]
-    if count > GROUP:
-        now, m, ties = _first_grouped(w.timer, i, count)
-    else:
-        now, m, ties = _first(w.timer, i, count)
-    if ties > 1:
-        m = -1
-        for other in range(count):
-            if w.timer[i, other] == now and (m < 0 or w.device[i, other]["code"] < w.device[i, m]["code"]):
-                m = other
-    return now, m
-
-
-# --- random draws ---------------------------------------------------------------------------------------------------
-
-
-@_inlined
-def _unit_service(params, key, attempt):
-    """Service time of unit scale number ``attempt`` of a device's stream."""
-    if params["service"] == _EXPONENTIAL:
-        return -math.log(uniform(key, attempt))
-    if params["service"] == _DETERMINISTIC:
-        return 1.0
-    first = uniform(key, 2 * attempt)
-    second = uniform(key, 2 * attempt + 1)
-    if params["service"] == _LOGNORMAL:
-        normal = math.sqrt(-2.0 * math.log(first)) * math.cos(2.0 * math.pi * second)
-        return math.exp(params["service_parameter"] * normal)
-    cv2 = params["service_parameter"]
-    p = (1.0 + math.sqrt((cv2 - 1.0) / (cv2 + 1.0))) / 2.0
-    rate = 2.0 * p if first < p else 2.0 * (1.0 - p)
-    return -math.log(second) / rate
-
-
-@_inlined
-def _policy_uniform(lane, d, m):
-    """Next uniform variate of a scripted device's own stream."""
-    draw = uniform(device_key(lane["policy_key"], m), d["policy_draws"])
-    d["policy_draws"] += 1
-    return draw
-
-
-@_inlined
-def _pick(u, n):
-    """Index in 0..n-1 from a uniform variate in (0, 1]."""
-    return min(int(u * n), n - 1)
-
-
-# --- queues -----------------------------------------------------------------------------------------------------------
-
-
-@_inlined
-def _start_service(w, i, m, now):
-    """The edge server takes up the task of device m."""
-    done = now + w.device[i, m]["service"]
-    if done <= w.device[i, m]["deadline"]:
-        _set_timer(w, i, m, done, EDGE_DONE)
-    else:
-        _set_timer(w, i, m, w.device[i, m]["deadline"], DROP)
-
-
-@_inlined
-def _join(w, i, m, now):
-    """The task of device m joins the queue of its edge node."""
-    d = w.device[i, m]
-    e = w.edge[i, d["place"] - 1]
-    d["next"] = NOBODY
-    e["length"] += 1
-    if e["length"] == 1:
-        d["prev"] = NOBODY
-        e["head"] = m
-        e["tail"] = m
-        _start_service(w, i, m, now)
-    else:
-        d["prev"] = e["tail"]
-        w.device[i, e["tail"]]["next"] = m
-        e["tail"] = m
-        _set_timer(w, i, m, d["deadline"], DROP)
-
-
-@_inlined
-def _leave(w, i, m, now):
-    """The task of device m leaves its edge node; the next one starts if the server falls free."""
-    d = w.device[i, m]
-    e = w.edge[i, d["place"] - 1]
-    e["length"] -= 1
-    if d["next"] == NOBODY:
-        e["tail"] = d["prev"]
-    else:
-        w.device[i, d["next"]]["prev"] = d["prev"]
-    if d["prev"] == NOBODY:
-        e["head"] = d["next"]
-        if e["length"] > 0:
-            _start_service(w, i, e["head"], now)
-    else:
-        w.device[i, d["prev"]]["next"] = d["next"]
-    d["prev"] = OUTSIDE
 
 
 # --- decisions --------------------------------------------------------------------------------------------------------
 
 
-@_inlined
+@inlined
 def _apply_wait(w, i, m, wait):
     """Device m waits before it generates its next task."""
     d = w.device[i, m]
     now = w.lane[i]["time"]
     d["wait"] = wait
     w.lane[i]["decisions"] += 1
-    _set_timer(w, i, m, now + wait, GENERATE)
+    set_timer(w, i, m, now + wait, GENERATE)
 
 
-@_inlined
+@inlined
 def _apply_server(w, i, m, place):
     """Device m sends the task generated now to a place: service draw, drop test, transmission, queue."""
     lane, d, params = w.lane[i], w.device[i, m], w.params[0]
     now = lane["time"]
     d["place"] = place
     scale = w.scale[m, place]
-    service = scale * _unit_service(params, device_key(lane["service_key"], m), d["attempts"])
+    service = scale * unit_service(params, device_key(lane["service_key"], m), d["attempts"])
     d["attempts"] += 1
     d["service"] = service
     d["prev"] = OUTSIDE
@@ -280,25 +89,25 @@ def _apply_server(w, i, m, place):
             pair["draws"] += 1
         limit = params["drop_coefficient"] * mean
         if mode != _DEADLINE and service >= limit:
-            _set_timer(w, i, m, now + (service if mode == _AUTHORS else limit), DROP)
+            set_timer(w, i, m, now + (service if mode == _AUTHORS else limit), DROP)
             return
     d["deadline"] = now + limit if mode == _DEADLINE else math.inf
     if place == 0:
         if now + service <= d["deadline"]:
-            _set_timer(w, i, m, now + service, LOCAL_DONE)
+            set_timer(w, i, m, now + service, LOCAL_DONE)
         else:
-            _set_timer(w, i, m, d["deadline"], DROP)
+            set_timer(w, i, m, d["deadline"], DROP)
     elif params["transmission"] > 0.0:
         arrival = now + params["transmission"]
         if arrival < d["deadline"]:  # at equal times a drop goes first
-            _set_timer(w, i, m, arrival, ARRIVE)
+            set_timer(w, i, m, arrival, ARRIVE)
         else:
-            _set_timer(w, i, m, d["deadline"], DROP)
+            set_timer(w, i, m, d["deadline"], DROP)
     else:
-        _join(w, i, m, now)
+        join(w, i, m, now)
 
 
-@_inlined
+@inlined
 def _decide(w, i, server, wait):
     """Carry out the wait part of the agent's pending decision; say who and which server is left to `_advance`."""
     lane = w.lane[i]
@@ -316,88 +125,16 @@ def _decide(w, i, server, wait):
     return m, NOWHERE
 
 
-@_inlined
-def _shortest_queue(w, i, m):
-    """Edge node (1..N) with the fewest tasks, ties at random; 0 if there is none."""
-    best, ties = 0, 0
-    for n in range(w.edge.shape[1]):
-        if ties == 0 or w.edge[i, n]["length"] < w.edge[i, best - 1]["length"]:
-            best, ties = n + 1, 1
-        elif w.edge[i, n]["length"] == w.edge[i, best - 1]["length"]:
-            ties += 1
-    if ties <= 1:
-        return best
-    skip = _pick(_policy_uniform(w.lane[i], w.device[i, m], m), ties)
-    least = w.edge[i, best - 1]["length"]
-    for n in range(best - 1, w.edge.shape[1]):
-        if w.edge[i, n]["length"] == least:
-            if skip == 0:
-                return n + 1
-            skip -= 1
-    return best
-
-
-@_jit
-def _potential_game(w, i, m, episodes):
-    """PGOA, repaired: the place with the least expected delay, exploring less and less."""
-    lane, d = w.lane[i], w.device[i, m]
-    places = w.scale.shape[1]
-    if _policy_uniform(lane, d, m) < 1.0 - d["attempts"] / episodes:
-        return _pick(_policy_uniform(lane, d, m), places)
-    best, least = 0, math.inf
-    for place in range(places):
-        pair = w.memory[i, m, place]
-        belief = pair["delay_sum"] / pair["delays"] if pair["delays"] > 0 else 0.0
-        if place > 0:
-            belief *= w.edge[i, place - 1]["length"] + 1
-        if belief < least:
-            best, least = place, belief
-    return best
-
-
-@_inlined
-def _scripted_server(w, i, m):
-    rule = w.rule[m]
-    edges = w.edge.shape[1]
-    code = rule["server"]
-    if code == LOCAL or (edges == 0 and code != SERVER):
-        return 0
-    if code == JSQ:
-        return _shortest_queue(w, i, m)
-    if code == JSQ_UNLESS:
-        place = _shortest_queue(w, i, m)
-        return place if w.edge[i, place - 1]["length"] < rule["server_number"] else 0
-    if code == UNIFORM:
-        return _pick(_policy_uniform(w.lane[i], w.device[i, m], m), edges + 1)
-    if code == EDGE_UNIFORM:
-        return 1 + _pick(_policy_uniform(w.lane[i], w.device[i, m], m), edges)
-    if code == PGOA:
-        return _potential_game(w, i, m, rule["server_number"])
-    return int(rule["server_number"])
-
-
-@_inlined
-def _scripted_wait(w, i, m):
-    rule, d = w.rule[m], w.device[i, m]
-    if rule["wait"] == FIXED:
-        return rule["wait_low"]
-    if rule["wait"] == UNIFORM_WAIT:
-        u = _policy_uniform(w.lane[i], d, m)
-        return rule["wait_low"] + u * (rule["wait_high"] - rule["wait_low"])
-    delay = d["last_done"] - d["gen_last"]
-    return min(max(0.0, rule["wait_low"] - delay), w.params[0]["z_max"])
-
-
 # --- events -----------------------------------------------------------------------------------------------------------
 
 
-@_inlined
+@inlined
 def _area(age, length):
     """Area under an age that starts at ``age`` and grows for ``length``."""
     return (age + 0.5 * length) * length
 
 
-@_inlined
+@inlined
 def _complete(w, i, m, now):
     """Account for the task of device m that ends now: age falls to its delay."""
     d, lane, params = w.device[i, m], w.lane[i], w.params[0]
@@ -418,7 +155,7 @@ def _complete(w, i, m, now):
     d["last_done"] = now
 
 
-@_inlined
+@inlined
 def _price(w, i, m, waiting, dropped, out, column):
     """Write cost, duration and terms of device m's interval up to now.
 
@@ -450,7 +187,7 @@ def _price(w, i, m, waiting, dropped, out, column):
         out[TERM_2, column] = _area(first - gen, last - first)
 
 
-@_inlined
+@inlined
 def _observe(w, i, m, kind, obs, row, stream):
     """Write the observation of device m, after its index where ``stream`` is set."""
     d = w.device[i, m]
@@ -467,7 +204,7 @@ def _observe(w, i, m, kind, obs, row, stream):
         obs[row, at + QUEUES + n] = w.edge[i, n]["length"]
 
 
-@_inlined
+@inlined
 def _advance(w, i, m, server, until, obs, out, ints):
     """Send device m's task to ``server`` (unless that is NOWHERE), then run to the next decision of an agent.
 
@@ -481,7 +218,7 @@ def _advance(w, i, m, server, until, obs, out, ints):
         if server != NOWHERE:
             _apply_server(w, i, m, server)
             server = NOWHERE
-        now, m = _next_event(w, i)
+        now, m = next_event(w, i)
         code = w.device[i, m]["code"]
         if now >= until:
             return False
@@ -490,14 +227,14 @@ def _advance(w, i, m, server, until, obs, out, ints):
             lane["team_area"] += (w.device.shape[1] * (lane["time"] + 0.5 * length) - lane["gen_sum"]) * length
         lane["time"] = now
         if code == ARRIVE:
-            _join(w, i, m, now)
+            join(w, i, m, now)
             continue
         d = w.device[i, m]
         agent = w.rule[m]["agent"]
         if agent == STAGED_AGENT or (agent == JOINT_AGENT and code < DROP):
             _price(w, i, m, code == GENERATE, code == DROP, out, i)
         if d["prev"] != OUTSIDE:
-            _leave(w, i, m, now)
+            leave(w, i, m, now)
         if code >= DROP:
             if code == DROP and d["gen"] >= params["warmup"]:
                 d["drops"] += 1
@@ -507,13 +244,13 @@ def _advance(w, i, m, server, until, obs, out, ints):
                 continue
             if agent == SCRIPTED:
                 lane["decisions"] += 1
-                server = _scripted_server(w, i, m)
+                server = scripted_server(w, i, m)
                 continue
             kind = OFFLOAD
         else:
             _complete(w, i, m, now)
             if agent == SCRIPTED:
-                _apply_wait(w, i, m, _scripted_wait(w, i, m))
+                _apply_wait(w, i, m, scripted_wait(w, i, m))
                 continue
             kind = JOINT if agent == JOINT_AGENT else UPDATE
         lane["device"] = m
@@ -527,7 +264,7 @@ def _advance(w, i, m, server, until, obs, out, ints):
 # --- reset and step ---------------------------------------------------------------------------------------------------
 
 
-@_inlined
+@inlined
 def _reset_lane(w, i, obs, out, ints):
     """Start the lane's episode: every device has one task, and time runs to the first decision of an agent."""
     lane = w.lane[i]
@@ -560,16 +297,16 @@ def _reset_lane(w, i, obs, out, ints):
         for n in range(w.edge.shape[1]):
             if w.edge[i, n]["length"] < shortest:
                 d["place"], shortest = n + 1, w.edge[i, n]["length"]
-        unit = _unit_service(params, device_key(lane["service_key"], m), 0)
+        unit = unit_service(params, device_key(lane["service_key"], m), 0)
         d["service"] = w.scale[m, d["place"]] * unit
         d["attempts"] = 1
         if d["place"] == 0:
-            _set_timer(w, i, m, d["service"], LOCAL_DONE)
+            set_timer(w, i, m, d["service"], LOCAL_DONE)
         else:
-            _join(w, i, m, 0.0)
+            join(w, i, m, 0.0)
 
 
-@_jit
+@compiled
 def reset_lanes(lane, device, edge, timer, memory, choices, rule, scale, params, mask, until, obs, out, ints):
     """Start an episode in every lane whose mask is set and run it to the first agent's decision.
 
@@ -596,7 +333,7 @@ def reset_lanes(lane, device, edge, timer, memory, choices, rule, scale, params,
             _advance(w, i, 0, NOWHERE, until, obs, out, ints)
 
 
-@_inlined
+@inlined
 def _invalid(w, i, server, wait):
     """Code of what is wrong with an action: 0 nothing, 1 server, 2 wait; only the part that is used counts."""
     kind = w.lane[i]["kind"]
@@ -608,7 +345,7 @@ def _invalid(w, i, server, wait):
     return 0
 
 
-@_jit
+@compiled
 def step_lane(lane, device, edge, timer, memory, choices, rule, scale, params, server, wait, obs, out, ints):
     """One decision in lane 0: the scalar twin of `step_lanes`.
 
@@ -625,7 +362,7 @@ def step_lane(lane, device, edge, timer, memory, choices, rule, scale, params, s
     return lane[0]["done"]
 
 
-@_jit
+@compiled
 def step_lanes(
     lane, device, edge, timer, memory, choices, rule, scale, params, server, wait, skip, obs, out, ints, truncated
 ):
@@ -669,7 +406,7 @@ def step_lanes(
     return 0, 0
 
 
-@_jit
+@compiled
 def open_intervals(lane, device, edge, timer, memory, choices, rule, scale, params, i, step_out, obs, out):
     """Final observation, cost and duration of every device's open interval in lane i.
 
