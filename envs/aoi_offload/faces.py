@@ -118,7 +118,10 @@ def check_lanes(num_envs: Any, max_episode_steps: Any) -> int:
 class ScalarFace(gymnasium.Env[Obs, dict[str, Any]]):
     """One system behind the Gymnasium interface."""
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": RENDER_MODES, "render_fps": RENDER_FPS}
+    metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
+        "render_modes": RENDER_MODES,
+        "render_fps": RENDER_FPS,
+    }
 
     def __init__(self, params: AoIParams, simulator: Simulator, stream: bool, render_mode: str | None) -> None:
         self.params = params
@@ -266,6 +269,7 @@ class VectorFace(VectorEnv[Obs, dict[str, Any], NDArray[Any]]):
         self._simulator = simulator
         self._stream = stream
         self._done = np.ones(self.num_envs, bool)
+        self._last = Buffers(self.num_envs, simulator.width)
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Obs, Info]:
         """Start an episode in every lane, or in the lanes of ``options["reset_mask"]``.
@@ -407,7 +411,7 @@ class VectorFace(VectorEnv[Obs, dict[str, Any], NDArray[Any]]):
         obs = np.zeros((lanes, devices, QUEUES + self.params.n_edges), np.float32)
         cost, duration = np.zeros((lanes, devices)), np.zeros((lanes, devices))
         for i in np.flatnonzero(ended):
-            obs[i], out = self._simulator.open_intervals(i, buffers)
+            obs[i], out = self._simulator.open_intervals(int(i), buffers)
             cost[i], duration[i] = out[COST], out[DURATION]
         for key, value in (("agents_obs", obs), ("agents_cost", cost), ("agents_duration", duration)):
             info[key], info["_" + key] = value, ended.copy()

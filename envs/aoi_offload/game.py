@@ -146,7 +146,7 @@ class AoIOffloadAEC(_GameFace, AECEnv[str, Obs, dict[str, Any]]):
         InvalidInputError: an argument is unknown or out of range.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
+    metadata: ClassVar[dict[str, Any]] = {
         "name": "edgewise_aoi_offload_v0",
         "render_modes": RENDER_MODES,
         "render_fps": RENDER_FPS,
@@ -205,7 +205,7 @@ class AoIOffloadAEC(_GameFace, AECEnv[str, Obs, dict[str, Any]]):
     def _ask(self, obs: Obs) -> None:
         info = self._pending_info()
         agent = self.possible_agents[info["device"]]
-        self._obs = obs
+        self._obs: Obs = obs
         self.agent_selection = agent
         self.infos[agent] = info
         self.rewards[agent] = self._cumulative_rewards[agent] = -info["cost"]
@@ -222,11 +222,13 @@ class AoIOffloadAEC(_GameFace, AECEnv[str, Obs, dict[str, Any]]):
 
     def observe(self, agent: str) -> Obs:
         """What a device sees now, (4 + N,); the kind is IDLE unless its decision is pending."""
-        if self._final_obs is not None:
-            return self._final_obs[self._index[agent]].copy()
-        if agent == self.agent_selection:
+        if self._final_obs is None and agent == self.agent_selection:
             return self._obs
-        return self._simulator.open_intervals(0, self._buffers)[0][self._index[agent]]
+        everyone = self._final_obs
+        if everyone is None:
+            everyone, _ = self._simulator.open_intervals(0, self._buffers)
+        obs: Obs = everyone[self._index[agent]].copy()
+        return obs
 
 
 class AoIOffloadParallel(_GameFace, ParallelEnv[str, Obs, dict[str, Any]]):
@@ -241,7 +243,7 @@ class AoIOffloadParallel(_GameFace, ParallelEnv[str, Obs, dict[str, Any]]):
         InvalidInputError: an argument is unknown or out of range.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
+    metadata: ClassVar[dict[str, Any]] = {
         "name": "edgewise_aoi_offload_v0",
         "render_modes": RENDER_MODES,
         "render_fps": RENDER_FPS,
