@@ -197,9 +197,13 @@ def _table(evaluation: Evaluation) -> list[dict[str, Any]]:
     return [row(score) for score in scores]
 
 
-def _series(rows: list[dict[str, Any]], key: str) -> tuple[list[float], list[float]]:
-    points = [(row["step"], row[key]) for row in rows if isinstance(row.get(key), int | float) and "step" in row]
-    return [float(step) for step, _ in points], [float(value) for _, value in points]
+def _series(rows: list[dict[str, Any]], *keys: str) -> tuple[list[float], list[float]]:
+    """Steps and values of the first of these metrics that the rows hold; empty if none."""
+    for key in keys:
+        points = [(row["step"], row[key]) for row in rows if isinstance(row.get(key), int | float) and "step" in row]
+        if points:
+            return [float(step) for step, _ in points], [float(value) for _, value in points]
+    return [], []
 
 
 def _sections(evaluation: Evaluation, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -209,17 +213,20 @@ def _sections(evaluation: Evaluation, rows: list[dict[str, Any]]) -> list[dict[s
     zero = evaluation.baseline(evaluation.zero_wait).mean_age.estimate
     learning: list[Figure] = []
     steps, ages = _series(rows, "evaluation/mean_age")
+    subject = "the greedy policy at every checkpoint"
+    if not steps:  # checkpoints were not scored
+        steps, ages = _series(rows, "measured_ratio", "fractional/measured_ratio")
+        subject = "the exploring policy during training"
     if steps:
         learning.append(
             Figure(
                 "learning",
                 markup(figures.learning_curve(steps, ages, target, name, zero)),
                 "Learning curve",
-                f"Mean age (s) of the greedy policy at every checkpoint, against training decisions. "
-                f"Dashed: the {name}; dotted: never waiting.",
+                f"Mean age (s) of {subject}, against training decisions. Dashed: the {name}; dotted: never waiting.",
             )
         )
-    steps, ratios = _series(rows, "ratio")
+    steps, ratios = _series(rows, "ratio", "fractional/ratio")
     if steps:
         learning.append(
             Figure(

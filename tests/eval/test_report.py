@@ -149,6 +149,14 @@ def test_a_run_without_metrics_says_so(run_dir):
     assert "No metrics were recorded." in " ".join(page.text)
 
 
+def test_a_run_without_scored_checkpoints_shows_the_exploring_policy(run_dir):
+    rows = [{"kind": "train", "step": k, "fractional/measured_ratio": 2.0, "fractional/ratio": 3.0} for k in (1, 2)]
+    (run_dir / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    page = Page(write_report(run_dir).read_text())
+    assert "exploring policy" in page.figures["figure-learning"]["caption"]
+    assert "from 3 to 3 s" in page.figures["figure-ratio"]["alt"]
+
+
 def test_an_unevaluated_run_is_told_what_to_do(run_dir):
     (run_dir / results.FILE_NAME).unlink()
     with pytest.raises(CheckpointError, match="edgewise evaluate"):
