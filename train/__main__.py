@@ -39,7 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen = parser.parse_args(own)
         if chosen.resume is not None:
             if chosen.config or chosen.out or chosen.overwrite or assignments:
-                raise InvalidInputError("--resume continues the configuration in RUN/run.json; give nothing else with it")
+                raise InvalidInputError(
+                    "--resume continues the configuration in RUN/run.json; give nothing else with it"
+                )
             result = resume(chosen.resume, progress=make_progress())
         elif chosen.config is None:
             raise InvalidInputError(f"CONFIG is missing: a YAML file or one of {', '.join(packaged())}")

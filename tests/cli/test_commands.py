@@ -39,7 +39,18 @@ def test_simulate_agrees_with_the_library(capsys: pytest.CaptureFixture[str]) ->
     from edgewise.envs.aoi_offload.params import AoIParams
     from edgewise.envs.aoi_offload.simulate import simulate
 
-    flags = ["--service", "lognormal:1", "--drop", "cutoff:2", "--local-ghz", "2", "--task-mbit", "10", "--density", "0.5"]
+    flags = [
+        "--service",
+        "lognormal:1",
+        "--drop",
+        "cutoff:2",
+        "--local-ghz",
+        "2",
+        "--task-mbit",
+        "10",
+        "--density",
+        "0.5",
+    ]
     _, out, _ = run(capsys, *SIMULATE, *flags, "--z-max", "5", "--wait", "uniform:4", "--warmup", "20", "--json")
     params = AoIParams.make(
         n_devices=4, edge_ghz=(41.8,), service="lognormal:1", drop="cutoff:2", local_ghz=2.0, task_mbit=10.0, density=0.5,
@@ -107,7 +118,9 @@ def test_a_misspelt_flag_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -
     assert "--policy" in out + err
 
 
-def test_a_missing_extra_says_what_to_install(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_says_what_to_install(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = builtins.__import__
 
     def without_rich(name: str, *arguments: Any, **keywords: Any) -> Any:

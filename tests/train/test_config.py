@@ -37,7 +37,10 @@ def message(**overrides: Any) -> str:
         ({"n_devices": 3}, "unknown field 'n_devices'; did you mean 'env.n_devices'?"),
         ({"chekpoints": {}}, "unknown field 'chekpoints'; did you mean 'checkpoints'?"),
         ({"checkpoints__kep": 3}, "unknown field 'checkpoints.kep'; did you mean 'checkpoints.keep'?"),
-        ({"env__preset": "papr"}, "must be one of paper, heterogeneous, single, small, got 'papr'; did you mean 'paper'?"),
+        (
+            {"env__preset": "papr"},
+            "must be one of paper, heterogeneous, single, small, got 'papr'; did you mean 'paper'?",
+        ),
         ({"learner__algorithm": "fractional_pp"}, "got 'fractional_pp'; did you mean 'fractional_ppo'?"),
         ({"learner__gama": 0.9}, "unknown field 'learner.gama'"),
     ],
@@ -106,7 +109,14 @@ def test_a_packaged_config_is_read_written_and_read(name: str) -> None:
 
 
 def test_the_promised_configs_are_packaged() -> None:
-    names = ("demo", "single_fractional", "single_lognormal_1", "single_lognormal_1_5", "heterogeneous", "single_d3qn_ddpg")
+    names = (
+        "demo",
+        "single_fractional",
+        "single_lognormal_1",
+        "single_lognormal_1_5",
+        "heterogeneous",
+        "single_d3qn_ddpg",
+    )
     assert {f"aoi_offload/{name}" for name in names} <= set(packaged())
 
 
@@ -195,7 +205,9 @@ def test_overrides_leave_the_original_alone() -> None:
 @given(
     st.dictionaries(
         st.text(max_size=8) | st.sampled_from(list(TrainConfig.model_fields)),
-        st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5), st.lists, max_leaves=4),
+        st.recursive(
+            st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5), st.lists, max_leaves=4
+        ),
         max_size=5,
     )
 )

@@ -1,0 +1,107 @@
+"""Trains once undisturbed and once killed and continued again and again; prints what became of both as JSON.
+
+    python killed.py FOLDER ALGORITHM KILLS SEED
+
+One process imports everything and forks the runs, so that a kill costs no start-up time.
+"""
+
+import hashlib
+import json
+import os
+import random
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch.utils.tensorboard  # noqa: F401 - imported once, before the forks
+
+from edgewise.eval.evaluate import score_checkpoint
+from edgewise.train import checkpoint, trainer
+from edgewise.train.config import TrainConfig
+from edgewise.train.run_folder import open_run, read_metrics
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "fractional_ppo": {"steps": 16_000, "learner": {"n_steps": 32, "batch_size": 128, "n_epochs": 2}},
+    "fractional_d3qn_ddpg": {"steps": 4_000, "learner": {}},
+}
+
+
+def config(algorithm: str) -> TrainConfig:
+    chosen = SETTINGS[algorithm]
+    return TrainConfig.model_validate(
+        {
+            "name": "killed",
+            "seed": 11,
+            "steps": chosen["steps"],
+            "log_every": chosen["steps"] // 40,
+            "env": {"preset": "small", "num_envs": 8, "horizon": 20.0},
+            "learner": {"algorithm": algorithm, **chosen["learner"]},
+            "checkpoints": {"every": chosen["steps"] // 12, "keep": 2},
+        }
+    )
+
+
+def fork(work: Callable[[], Any]) -> int:
+    """Run `work` in a child process; returns its id."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        work()
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+def finished(child: int) -> bool:
+    return os.waitpid(child, 0)[1] == 0
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    run = open_run(folder)
+    state = checkpoint.load(run.checkpoint("last")).snapshot
+    whole = hashlib.sha256(json.dumps(state.meta, sort_keys=True).encode())
+    for name in sorted(state.arrays):
+        whole.update(name.encode() + state.arrays[name].tobytes())
+    return {
+        "weights": run.record["result"]["weights_sha256"],
+        "state": whole.hexdigest(),
+        "kept": checkpoint.steps(run.checkpoints),
+        "metrics": [{k: v for k, v in row.items() if k != "seconds"} for row in read_metrics(run.metrics)],
+    }
+
+
+def main() -> None:
+    root, algorithm, kills, seed = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    settings = config(algorithm)
+
+    def start(folder: Path, **options: Any) -> None:
+        if folder.exists():
+            trainer.resume(folder, evaluator=score_checkpoint)
+        else:
+            trainer.train(settings, folder, evaluator=score_checkpoint, command=[], **options)
+
+    start(root / "warm", stop_at=1)  # compiles the kernels and imports the rest, for all children
+    begin = time.monotonic()
+    assert finished(fork(lambda: start(root / "straight")))
+    length = time.monotonic() - begin
+    moments, killed = random.Random(seed), []
+    while len(killed) < kills:
+        moment = moments.uniform(0.0, 1.6 * length / kills)
+        child = fork(lambda: start(root / "killed"))
+        time.sleep(moment)
+        os.kill(child, signal.SIGKILL)
+        if os.waitpid(child, 0)[1] != signal.SIGKILL:
+            break  # it was finished (or had failed) before
+        killed.append(moment)
+    assert finished(fork(lambda: start(root / "killed")))
+    print(json.dumps({"killed": killed, "one": describe(root / "straight"), "other": describe(root / "killed")}))
+
+
+if __name__ == "__main__":
+    main()
