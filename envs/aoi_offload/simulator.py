@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..core.errors import InvalidInputError
 from . import kernel
+from .integrity import check_state
 from .params import AoIParams
 from .state import (
     COST,
@@ -30,6 +31,20 @@ TEAM_TERMS = ("own", "others")
 OBJECTIVES = ("selfish", "team")
 
 
+def step_info(team: bool, numbers: list[float], device: int, kind: int) -> dict[str, Any]:
+    """The info of one step from one column of a step's output; written out because every scalar step pays for it."""
+    cost, duration, time, first, second, third = numbers
+    terms = {"own": first, "others": second} if team else {"waiting": first, "processing": second, "dropped": third}
+    return {
+        "cost": cost,
+        "duration": duration,
+        "time": time,
+        "cost_terms": terms,
+        "device": device,
+        "kind": kind,
+    }
+
+
 class Buffers:
     """Where the kernel writes the results of a reset or step of L lanes."""
 
@@ -37,6 +52,11 @@ class Buffers:
         self.obs = np.empty((lanes, width), np.float32)
         self.out = np.empty((6, lanes))
         self.ints = np.empty((2, lanes), np.int32)
+
+    def info(self, team: bool) -> dict[str, Any]:
+        """The info of a single lane."""
+        (numbers,), ((device, kind),) = self.out.T.tolist(), self.ints.T.tolist()
+        return step_info(team, numbers, device, kind)
 
 
 class Simulator:
@@ -73,10 +93,10 @@ class Simulator:
         if not 0 <= warmup < np.inf:
             raise InvalidInputError.of("warmup", "a finite number of seconds >= 0", warmup)
         self.params, self.lanes = params, lanes
-        team = objective == "team"
-        self.term_names = TEAM_TERMS if team else SELFISH_TERMS
+        self.team = objective == "team"
+        self.term_names = TEAM_TERMS if self.team else SELFISH_TERMS
         self.width = params.n_edges + 4 + (STREAM_OFFSET if stream else 0)
-        self.world: World = allocate(params, rules, lanes, horizon=horizon, warmup=warmup, team=team, stream=stream)
+        self.world: World = allocate(params, rules, lanes, horizon=horizon, warmup=warmup, team=self.team, stream=stream)
         self._everyone = np.ones(lanes, bool)
         self._nobody = np.zeros(lanes, bool)
         self._seeded = False
@@ -198,12 +218,14 @@ class Simulator:
         """Continue from a copied state.
 
         Raises:
-            InvalidInputError: an array is missing or does not fit these parameters; nothing is written then.
+            InvalidInputError: an array is missing, does not fit these parameters, or holds what the simulator cannot
+                have written (see `integrity.check_state`); nothing is written then.
         """
         for name in STATE_FIELDS:
             mine, given = getattr(self.world, name), state.get(name)
             if not isinstance(given, np.ndarray) or given.shape != mine.shape or given.dtype != mine.dtype:
                 raise InvalidInputError(f"state: {name!r} must be an array of shape {mine.shape} and type {mine.dtype}")
+        check_state(state)
         for name in STATE_FIELDS:
             getattr(self.world, name)[...] = state[name]
         self._seeded = True

@@ -9,6 +9,7 @@ import re
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pytest
 import edgewise  # registers the ids
 
 ROOT = Path(edgewise.__file__).parent
-HORIZON = 25.0
+HORIZON = 10.0
 """Units of time: short, so that a few hundred decisions see several episode ends."""
 
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
@@ -54,11 +55,15 @@ class Case:
     id: str
     kwargs: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"horizon": HORIZON} | self.kwargs
+
     def make(self, **overrides: Any) -> gymnasium.Env:
-        return gymnasium.make(self.id, **{"horizon": HORIZON} | self.kwargs | overrides)
+        return gymnasium.make(self.id, **self.settings | overrides)
 
     def make_vec(self, n: int, **overrides: Any) -> gymnasium.vector.VectorEnv:
-        return gymnasium.make_vec(self.id, num_envs=n, **{"horizon": HORIZON} | self.kwargs | overrides)
+        return gymnasium.make_vec(self.id, num_envs=n, **self.settings | overrides)
 
 
 IDS = sorted(name for name in gymnasium.registry if name.startswith("edgewise/"))
@@ -137,9 +142,14 @@ def load_case():
     return config_case
 
 
+@pytest.fixture(params=[name for name in IDS if "Game" in name])
+def small_aec(request):
+    """A constructor of each game with few devices, quick to draw."""
+    return partial(game_modules()[request.param].aec_env, preset="small", horizon=HORIZON)
+
+
 @pytest.fixture
 def faces(game):
     """(make_aec, make_parallel) of a game case."""
     package = game_modules()[game.id]
-    kwargs = {"horizon": HORIZON} | game.kwargs
-    return (lambda **more: package.aec_env(**kwargs | more)), (lambda **more: package.parallel_env(**kwargs | more))
+    return partial(package.aec_env, **game.settings), partial(package.parallel_env, **game.settings)

@@ -22,7 +22,8 @@ def test_a_thousand_steps_are_the_same_in_two_fresh_processes(registered):
     code = (
         "import edgewise, gymnasium\n"
         "from edgewise.envs.testing import trajectory_hash\n"
-        f"print(trajectory_hash(gymnasium.make({registered.id!r}, horizon=25.0), steps={STEPS}))\n"
+        f"env = gymnasium.make({registered.id!r}, **{registered.settings!r})\n"
+        f"print(trajectory_hash(env, steps={STEPS}))\n"
     )
     hashes = [
         subprocess.run(
