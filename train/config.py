@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from ..agents.sb3.config import FractionalD3QNDDPGConfig, FractionalPPOConfig, PPOConfig
 from ..envs.aoi_offload.params import PRESETS, AoIParams
 from ..envs.aoi_offload.policies import rule
 from ..envs.core.errors import InvalidInputError
@@ -29,16 +30,6 @@ class Section(BaseModel):
     """Base of every section: frozen, finite, no unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_truth_values(cls, content: Any) -> Any:
-        """YAML reads `no` and `off` as false; as a number or text that is always a mistake."""
-        for name, value in content.items() if isinstance(content, dict) else ():
-            field = cls.model_fields.get(name)
-            if isinstance(value, bool) and field is not None and field.annotation is not bool:
-                raise ValueError(f"{name}: must not be a truth value, got {value} (quote the text if it was meant)")
-        return content
 
 
 def _as_tuple(value: Any) -> Any:
@@ -103,20 +94,7 @@ class EnvConfig(Section):
         return {name: getattr(self, name) for name in names} | self._physical()
 
 
-class FractionalPPOConfig(Section):
-    """Fractional PPO: semi-Markov advantages, priced by Dinkelbach's coefficient."""
-
-    algorithm: Literal["fractional_ppo"]
-
-
-class FractionalD3QNDDPGConfig(Section):
-    """D3QN for the server and DDPG for the wait (Jin et al., AAAI-24)."""
-
-    algorithm: Literal["fractional_d3qn_ddpg"]
-    fidelity: Literal["corrected", "paper"] = "corrected"
-
-
-LearnerConfig = Annotated[FractionalPPOConfig | FractionalD3QNDDPGConfig, Field(discriminator="algorithm")]
+LearnerConfig = Annotated[FractionalPPOConfig | FractionalD3QNDDPGConfig | PPOConfig, Field(discriminator="algorithm")]
 
 
 class CheckpointsConfig(Section):

@@ -161,6 +161,8 @@ def validate(model: type[ModelT], content: dict[str, Any], source: str) -> Model
         InvalidInputError: one sentence with the source, the field's path, what is allowed, and for an unknown field or
             choice the nearest known one.
     """
+    if wrong := _truth_value(model, content):
+        raise InvalidInputError(f"{source}: {wrong}: must not be a truth value (quote the text if it was meant)")
     try:
         return model.model_validate(content)
     except ValidationError as error:
@@ -204,6 +206,23 @@ def explain(model: type[BaseModel], error: ValidationError, prefix: str = "") ->
     message = problem["msg"][0].lower() + problem["msg"][1:]
     allowed = f" (allowed: {_allowed(field)})" if field is not None and _allowed(field) else ""
     return f"{path}: {message}{allowed}{got}"
+
+
+def _truth_value(model: type[BaseModel], content: dict[str, Any], prefix: str = "") -> str | None:
+    """Path of the first truth value that stands for a number or text: YAML reads `no` and `off` as false."""
+    for name, value in content.items():
+        field = model.model_fields.get(name)
+        if field is None:
+            continue
+        if isinstance(value, bool) and field.annotation is not bool:
+            return f"{prefix}{name}"
+        if isinstance(value, dict):
+            nested = list(_models(field.annotation))
+            chosen = [_tagged(field.annotation, tag) for tag in value.values() if isinstance(tag, str)]
+            inner = nested[0] if len(nested) == 1 else next(filter(None, chosen), None)
+            if inner is not None and (found := _truth_value(inner, value, f"{prefix}{name}.")):
+                return found
+    return None
 
 
 def _suggest(name: str, known: Sequence[str]) -> str:

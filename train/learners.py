@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..agents.snapshot import Snapshot
+from ..envs.core.extras import require
 from .config import TrainConfig
 
 
@@ -55,9 +56,19 @@ def make_learner(config: TrainConfig) -> Learner:
         InvalidInputError: the configuration does not fit the environment.
         MissingExtraError: the learner's library is not installed.
     """
-    from .sb3_learner import SB3Learner
+    for package in ("torch", "stable_baselines3", "safetensors"):
+        require(package, "sb3")
+    from ..agents.sb3.learner import SB3Learner
 
-    return SB3Learner(config)
+    return SB3Learner(
+        config.learner.algorithm,
+        config.env.id,
+        config.env.kwargs(),
+        num_envs=config.env.num_envs,
+        seed=config.seed,
+        threads=config.threads,
+        **config.learner.model_dump(exclude={"algorithm"}),
+    )
 
 
 def policy_from(config: TrainConfig, snapshot: Snapshot) -> Policy:

@@ -1,22 +1,18 @@
-"""Stable-Baselines3 learners as the training loop sees them."""
+"""A Stable-Baselines3 model as a training loop sees it: watched, saved and continued between two rollouts."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
-from ..agents.sb3.build import build
-from ..agents.sb3.state import restore, snapshot
-from ..agents.snapshot import Snapshot
-from .config import TrainConfig
+from ..snapshot import Snapshot
+from .build import GreedyPolicy, build, policy_of
+from .state import restore, snapshot
 
 
 class _Boundary(BaseCallback):
@@ -33,45 +29,35 @@ class _Boundary(BaseCallback):
         return True
 
 
-class SB3Policy:
-    """The deterministic policy of a model, decoded to the environment's own actions.
-
-    Args:
-        model: the model; later training changes the policy.
-    """
-
-    def __init__(self, model: BaseAlgorithm) -> None:
-        self._model = model
-
-    def act(self, observation: NDArray[np.float32]) -> dict[str, Any]:
-        """Decide for one plain observation (4 + N,) or a batch (n, 4 + N): ``{"server", "wait"}``, wait in seconds."""
-        batch = np.atleast_2d(np.asarray(observation, np.float32))
-        actions, _ = self._model.predict(batch, deterministic=True)
-        carrier = self._model.get_env().venv.carrier
-        servers, waits = carrier.decode(carrier.checked(actions, (len(batch),)))
-        if np.ndim(observation) == 1:
-            return {"server": int(servers[0]), "wait": waits[0]}
-        return {"server": servers, "wait": waits}
-
-
 class SB3Learner:
     """A model of Stable-Baselines3 that can be watched, saved and continued.
 
     Args:
-        config: the whole configuration; the libraries' generators are seeded from its seed.
+        algorithm: a learner's name, see `build`.
+        env_id: the environment's id.
+        env_kwargs: its keyword arguments.
+        num_envs: lanes.
+        seed: the run's seed; the libraries' generators are seeded from it.
+        threads: torch threads; sums depend on their number.
+        **hyper: the learner's hyper-parameters.
+
+    Raises:
+        InvalidInputError: unknown algorithm or hyper-parameter, or one out of range.
     """
 
-    def __init__(self, config: TrainConfig) -> None:
-        torch.set_num_threads(config.threads)
-        hyperparameters = config.learner.model_dump(exclude={"algorithm"})
-        self._model = build(
-            config.learner.algorithm,
-            config.env.id,
-            config.env.kwargs(),
-            num_envs=config.env.num_envs,
-            seed=config.seed,
-            **hyperparameters,
-        )
+    def __init__(
+        self,
+        algorithm: str,
+        env_id: str,
+        env_kwargs: Mapping[str, Any],
+        *,
+        num_envs: int,
+        seed: int,
+        threads: int = 1,
+        **hyper: Any,
+    ) -> None:
+        torch.set_num_threads(threads)
+        self._model = build(algorithm, env_id, env_kwargs, num_envs=num_envs, seed=seed, **hyper)
         # Our loop writes the metrics: SB3's own schedule counts iterations since the process began.
         self._model.set_logger(Logger(folder=None, output_formats=[]))
         self._restored = False
@@ -110,9 +96,9 @@ class SB3Learner:
         restore(self._model, state)
         self._restored = True
 
-    def policy(self) -> SB3Policy:
+    def policy(self) -> GreedyPolicy:
         """The deterministic policy of the present weights."""
-        return SB3Policy(self._model)
+        return policy_of(self._model)
 
     def close(self) -> None:
         """Close the environments."""
