@@ -79,10 +79,12 @@ def parse_action(action: Any) -> tuple[int, float]:
     if not -_INT64_LIMIT <= server < _INT64_LIMIT:
         raise InvalidInputError.of("server", "the index of a server", server)
     try:
-        (number,) = wait
+        (number,) = wait.tolist() if isinstance(wait, np.ndarray) else wait
     except (TypeError, ValueError):
         number = None
-    if not isinstance(number, (float, np.floating, int, np.integer)):  # text and complex numbers would convert
+    if type(number) is float:  # the usual case costs one look
+        return server, number
+    if isinstance(number, bool) or not isinstance(number, int | np.integer | np.floating):  # text would convert
         raise InvalidInputError.of("wait", "an array of shape (1,), in seconds", wait)
     return server, float(number)
 
@@ -132,8 +134,9 @@ class ScalarFace(gymnasium.Env[Obs, dict[str, Any]]):
         self._world = simulator.world
         self._stream = stream
         self._done = True
+        self._width = simulator.width
         self._buffers = Buffers(1, simulator.width)
-        self._term_names = simulator.term_names
+        self._team = simulator.team
         self._drawing = Drawing(render_mode, params.n_devices if stream else 1, params.n_edges, self._world)
 
     # --- episodes -----------------------------------------------------------------------------------------------------
@@ -182,7 +185,7 @@ class ScalarFace(gymnasium.Env[Obs, dict[str, Any]]):
             raise ResetNeeded("the episode is over (or has not begun): call reset() first")
         server, wait = parse_action(action)
         buffers = self._buffers
-        obs = np.empty((1, self._simulator.width), np.float32)
+        obs = np.empty((1, self._width), np.float32)
         status = kernel.step_lane(*self._world, server, wait, obs, buffers.out, buffers.ints)
         if status < 0:
             raise self._simulator.invalid_action(status, server, wait)
@@ -197,16 +200,7 @@ class ScalarFace(gymnasium.Env[Obs, dict[str, Any]]):
         return obs[STREAM_OFFSET:] if self._stream else obs
 
     def _info(self) -> Info:
-        cost, duration, time, *terms = self._buffers.out[:, 0].tolist()
-        device, kind = self._buffers.ints[:, 0].tolist()
-        return {
-            "cost": cost,
-            "duration": duration,
-            "time": time,
-            "cost_terms": dict(zip(self._term_names, terms, strict=False)),
-            "device": device,
-            "kind": kind,
-        }
+        return self._buffers.info(self._team)
 
     # --- inspection ---------------------------------------------------------------------------------------------------
 

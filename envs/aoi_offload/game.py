@@ -36,7 +36,7 @@ from .faces import (
 from .optimum import solve
 from .params import AoIParams
 from .policies import rule
-from .simulator import Buffers, Simulator
+from .simulator import Buffers, Simulator, step_info
 from .state import COST, DROP, DURATION, GENERATE, OUT_DEVICE, OUTSIDE, STAGED_AGENT, TERM_0, TIME
 
 
@@ -68,7 +68,8 @@ class _GameFace:
         self._observation_space = observation_space(self.params, stream=False)
         self._spaces = {agent: action_space(self.params) for agent in self.possible_agents}
         self._drawing = Drawing(render_mode, self.params.n_devices, self.params.n_edges, self._world)
-        self._buffers = Buffers(1, self._simulator.width)
+        self._team, self._width = self._simulator.team, self._simulator.width
+        self._buffers = Buffers(1, self._width)
         self._np_random: np.random.Generator | None = None
 
     def observation_space(self, agent: str) -> spaces.Space[Any]:
@@ -107,7 +108,7 @@ class _GameFace:
     def _step_simulator(self, action: Any) -> tuple[Obs, bool]:
         """One decision of the pending device: its successor's observation, and whether the horizon is reached."""
         server, wait = parse_action(action)
-        obs = np.empty((1, self._simulator.width), np.float32)
+        obs = np.empty((1, self._width), np.float32)
         buffers = self._buffers
         status = kernel.step_lane(*self._world, server, wait, obs, buffers.out, buffers.ints)
         if status < 0:
@@ -117,19 +118,7 @@ class _GameFace:
         return obs[0], status == 1
 
     def _pending_info(self) -> Info:
-        device, kind = self._buffers.ints[:, 0].tolist()
-        return self._make_info(self._buffers.out[:, 0].tolist(), device, kind)
-
-    def _make_info(self, numbers: list[float], device: int, kind: int) -> Info:
-        cost, duration, time, *terms = numbers
-        return {
-            "cost": cost,
-            "duration": duration,
-            "time": time,
-            "cost_terms": dict(zip(self._simulator.term_names, terms, strict=False)),
-            "device": device,
-            "kind": kind,
-        }
+        return self._buffers.info(self._team)
 
 
 class AoIOffloadAEC(_GameFace, AECEnv[str, Obs, dict[str, Any]]):
@@ -215,7 +204,7 @@ class AoIOffloadAEC(_GameFace, AECEnv[str, Obs, dict[str, Any]]):
         self._final_obs, out = self._simulator.open_intervals(0, self._buffers)
         kinds = self._final_obs[:, 0].astype(int).tolist()
         for m, agent in enumerate(self.agents):
-            self.infos[agent] = self._make_info(out[:, m].tolist(), m, kinds[m])
+            self.infos[agent] = step_info(self._team, out[:, m].tolist(), m, kinds[m])
             self.rewards[agent] = self._cumulative_rewards[agent] = -self.infos[agent]["cost"]
             self.truncations[agent] = True
         self.agent_selection = self.possible_agents[self._buffers.ints[OUT_DEVICE, 0]]
@@ -312,7 +301,7 @@ class AoIOffloadParallel(_GameFace, ParallelEnv[str, Obs, dict[str, Any]]):
         kinds = obs[:, 0].astype(int).tolist()
         infos: dict[str, Info] = {}
         for m, (agent, numbers) in enumerate(zip(self.agents, table.T.tolist(), strict=True)):
-            infos[agent] = self._make_info(numbers, m, kinds[m])
+            infos[agent] = step_info(self._team, numbers, m, kinds[m])
             infos[agent]["must_act"] = m == device
         return dict(zip(self.agents, obs, strict=True)), infos, table[COST]
 

@@ -15,15 +15,16 @@ from ...envs.aoi_offload.state import UPDATE
 class IdleAEC(AECEnv):  # type: ignore[misc]  # PettingZoo ships no types
     """Agents, spaces, fresh observations and info keys of a game without its physics: agents take turns.
 
-    It keeps no more books than an AEC environment must, so nothing in it could be left out.
-
     Args:
         game: whose agents, spaces and info keys to take; reset already.
+        books: keep the rewards of all agents as PettingZoo's own environments and its documentation do, with
+            `_clear_rewards` and `_accumulate_rewards`; otherwise only those of the agent whose turn it is.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"name": "idle_v0", "render_modes": []}
 
-    def __init__(self, game: AoIOffloadAEC) -> None:
+    def __init__(self, game: AoIOffloadAEC, books: bool = True) -> None:
+        self._books = books
         self.possible_agents = list(game.possible_agents)
         self._spaces = {
             agent: (game.observation_space(agent), game.action_space(agent)) for agent in self.possible_agents
@@ -50,9 +51,12 @@ class IdleAEC(AECEnv):  # type: ignore[misc]  # PettingZoo ships no types
 
     def step(self, action: Any) -> None:
         """Ignore the action; the next agent's turn."""
-        agent = self.agent_selection
-        self.rewards[agent] = self._cumulative_rewards[agent] = 0.0
+        self._cumulative_rewards[self.agent_selection] = 0.0
+        if self._books:
+            self._clear_rewards()
         self._next()
+        if self._books:
+            self._accumulate_rewards()
 
     def _next(self) -> None:
         self._turn = device = (self._turn + 1) % len(self.possible_agents)
@@ -67,7 +71,7 @@ class IdleAEC(AECEnv):  # type: ignore[misc]  # PettingZoo ships no types
             "device": device,
             "kind": UPDATE,
         }
-        self.rewards[agent] = self._cumulative_rewards[agent] = 0.0
+        self.rewards[agent] = 0.0
 
     def observe(self, agent: str) -> NDArray[np.float32]:
         """Zeros, a new array at every step."""
