@@ -100,8 +100,14 @@ class RunFolder:
 
         Raises:
             InvalidInputError: another process is training in this folder.
+            StorageError: the folder cannot be written.
         """
-        with (self.path / ".lock").open("w") as file:
+        path = self.path / ".lock"
+        try:
+            file = path.open("w")
+        except OSError as error:
+            raise atomic.storage_error(path, error) from error
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -7,6 +7,7 @@ at the same places as one that was not.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -180,7 +181,8 @@ class _Loop:
             self._progress.stop()
             self._metrics.close()
             if self._board is not None:
-                self._board.close()
+                with contextlib.suppress(OSError):  # a full disk was reported by the row that did not fit
+                    self._board.close()
         assert self._manifest is not None
         return _result(self._run, self._manifest, ran=True)
 
@@ -234,10 +236,14 @@ class _Loop:
 
     def _row(self, row: dict[str, Any]) -> None:
         self._metrics.write(row)
-        if self._board is not None:
+        if self._board is None:
+            return
+        try:
             for name, value in row.items():
                 if isinstance(value, float) and name != "seconds":
                     self._board.add_scalar(name, value, row["step"])
+        except OSError as error:
+            raise atomic.storage_error(self._run.tensorboard, error) from error
 
 
 def _tensorboard(folder: Path, step: int) -> Any:

@@ -15,7 +15,7 @@ import pytest
 
 from edgewise.envs.core.errors import CheckpointError, InvalidInputError, StorageError
 from edgewise.train import atomic, checkpoint, trainer
-from edgewise.train.progress import Lines
+from edgewise.train.progress import Bar, Lines, make_progress
 from edgewise.train.run_folder import open_run, read_metrics
 from edgewise.train.verify import verify_run
 
@@ -197,3 +197,90 @@ def test_a_run_killed_at_random_moments_ends_like_one_that_was_not(toy: ModuleTy
     subprocess.run(program, check=True)
     assert open_run(tmp_path / "run").record["result"]["weights_sha256"] == straight.weights_sha256
     assert rows_without_time(tmp_path / "run") == rows_without_time(tmp_path / "straight")
+
+
+def test_tensorboard_shows_a_continued_run_as_one(toy: ModuleType, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    config = toy.config(tensorboard=True)
+    trainer.train(config, tmp_path / "straight")
+    trainer.train(config, tmp_path / "run", stop_at=450)
+    # What a killed process may have written after its last checkpoint.
+    loop = trainer._tensorboard(tmp_path / "run/tensorboard", 450)
+    loop.add_scalar("norm", 99.0, 520)
+    loop.close()
+    time.sleep(1.1)  # event files are ordered by the second they were made in
+    trainer.resume(tmp_path / "run")
+    curves = []
+    for name in ("straight", "run"):
+        events = EventAccumulator(str(tmp_path / name / "tensorboard")).Reload()
+        curves.append([(event.step, event.value) for event in events.Scalars("norm")])
+    assert curves[0] == curves[1]
+    assert len(curves[0]) > 20
+
+
+def test_progress_is_plain_lines_where_there_is_no_terminal(toy: ModuleType, tmp_path: Path) -> None:
+    import io
+
+    stream = io.StringIO()
+    progress = make_progress(stream)
+    assert isinstance(progress, Lines)
+    trainer.train(toy.config(), tmp_path / "run", evaluator=toy.evaluate, progress=progress)
+    lines = stream.getvalue().splitlines()
+    assert lines[-1].startswith("2000/2000 decisions (100%)  score ")
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_a_run_folder_names_unreadable_metrics(toy: ModuleType, tmp_path: Path) -> None:
+    trainer.train(toy.config(), tmp_path / "run", stop_at=150)
+    with (tmp_path / "run/metrics.jsonl").open("ab") as file:
+        file.write(b'{"kind": "train", "st')  # cut short by a kill: not an error
+    assert len(read_metrics(tmp_path / "run/metrics.jsonl")) > 2
+    with (tmp_path / "run/metrics.jsonl").open("ab") as file:
+        file.write(b"\n")
+    with pytest.raises(CheckpointError, match=r"metrics\.jsonl: line \d+ is not a JSON object"):
+        read_metrics(tmp_path / "run/metrics.jsonl")
+
+
+def test_a_bar_shows_what_lines_would_say(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("rich")
+    bar = Bar()
+    bar.start(100, 20)
+    bar.message("[bold]taken literally")
+    bar.update(60, {"ratio": 2.5})
+    bar.update(100, {})
+    bar.stop()
+    out = capsys.readouterr().out
+    assert "[bold]taken literally" in out
+    assert "100/100" in out
+    assert "ratio 2.5000" in out
+
+
+def test_a_full_disk_under_tensorboard_is_one_sentence(
+    toy: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full:
+        def add_scalar(self, *arguments: Any) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        def close(self) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(trainer, "_tensorboard", lambda folder, step: Full())
+    with pytest.raises(StorageError, match=r"tensorboard: No space left on device"):
+        trainer.train(toy.config(tensorboard=True), tmp_path / "run")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_is_one_sentence(toy: ModuleType, tmp_path: Path) -> None:
+    trainer.train(toy.config(), tmp_path / "run", stop_at=150)
+    (tmp_path / "run").chmod(0o500)
+    with pytest.raises(StorageError, match="Permission denied"):
+        trainer.resume(tmp_path / "run")
+
+
+def test_a_path_below_a_file_is_one_sentence(toy: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"cannot write .*file/run: Not a directory"):
+        trainer.train(toy.config(), tmp_path / "file" / "run")
