@@ -21,12 +21,13 @@ class DinkelbachCallback(BaseCallback):
         ratio: first ratio; None: the first measured one (that of the untrained policy, above any ratio of interest).
         omega: step length in (0, 1]; 1 is Dinkelbach's exact step, less averages over rollouts.
         period: decisions between two updates at least; updates happen at the end of a rollout.
+        first_lane: lanes before this one do not count (they explore).
     """
 
-    def __init__(self, ratio: float | None = None, omega: float = 1.0, period: int = 0) -> None:
+    def __init__(self, ratio: float | None = None, omega: float = 1.0, period: int = 0, first_lane: int = 0) -> None:
         super().__init__()
         self.dinkelbach = None if ratio is None else Dinkelbach(ratio, omega=omega)
-        self.omega, self.period = omega, period
+        self.omega, self.period, self.first_lane = omega, period, first_lane
         self.cost = self.duration = 0.0
         self.decisions = 0
 
@@ -37,8 +38,8 @@ class DinkelbachCallback(BaseCallback):
     def _on_step(self) -> bool:
         infos = self.locals["infos"]
         arrays = step_arrays(self.training_env, infos, self.locals["dones"], self.locals["new_obs"].shape[-1])
-        self.cost += float(arrays.cost.sum())
-        self.duration += float(arrays.duration.sum())
+        self.cost += float(arrays.cost[self.first_lane :].sum())
+        self.duration += float(arrays.duration[self.first_lane :].sum())
         self.decisions += arrays.cost.size
         return True
 

@@ -1,4 +1,4 @@
-"""Least-squares temporal differences for ratio objectives: values of cost and of duration, priced when they are read."""
+"""Least-squares temporal differences for ratio objectives: values of cost and of duration, priced when read."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -13,6 +13,7 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 
+from .callbacks import DinkelbachCallback
 from .critic import FractionalLSTD
 from .policies import HybridActorCriticPolicy
 from .returns import Advantages, differential_advantages, discounted_advantages, standardise, time_discount
@@ -83,7 +84,7 @@ class FractionalPPO(PPO):
     policy_aliases = {**PPO.policy_aliases, "HybridPolicy": HybridActorCriticPolicy}  # noqa: RUF012  # as in SB3
     rollout_buffer: FractionalRolloutBuffer
     policy: HybridActorCriticPolicy
-    outer_loop: BaseCallback | None = None
+    outer_loop: DinkelbachCallback | None = None
 
     def __init__(
         self,
@@ -236,6 +237,21 @@ class FractionalPPO(PPO):
         if isinstance(self.action_space, spaces.Box):
             return np.asarray(self.policy.unscale_action(actions), np.float32)
         return actions
+
+    def extra_state(self) -> tuple[dict[str, FloatArray], dict[str, Any]]:
+        """What a snapshot needs beyond SB3's own state: arrays, and plain JSON values."""
+        meta = {name: getattr(self, name) for name in ("ratio", "value_scale", "gain", "calibrated")}
+        if self.outer_loop is not None:
+            meta["outer_loop"] = self.outer_loop.state_dict()
+        return self.lstd.state(), meta
+
+    def load_extra_state(self, arrays: dict[str, FloatArray], meta: dict[str, Any]) -> None:
+        """Continue from what `extra_state` returned."""
+        self.lstd.load(arrays)
+        for name in ("ratio", "value_scale", "gain", "calibrated"):
+            setattr(self, name, meta[name])
+        if self.outer_loop is not None:
+            self.outer_loop.load_state_dict(meta["outer_loop"])
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "outer_loop"]

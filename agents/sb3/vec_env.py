@@ -105,7 +105,11 @@ class SemiMarkovVecEnv(VecEnv):
         return observation, np.asarray(reward, np.float32), ended, infos
 
     def _arrays(
-        self, info: dict[str, Any], terminated: NDArray[np.bool_], truncated: NDArray[np.bool_], ended: NDArray[np.bool_]
+        self,
+        info: dict[str, Any],
+        terminated: NDArray[np.bool_],
+        truncated: NDArray[np.bool_],
+        ended: NDArray[np.bool_],
     ) -> StepArrays:
         if ended.any():
             final = np.stack([np.asarray(info["final_obs"][lane], np.float32) for lane in np.flatnonzero(ended)])
@@ -141,7 +145,9 @@ class SemiMarkovVecEnv(VecEnv):
         """Set an attribute of the vector environment: the lanes share it."""
         setattr(self.venv, attr_name, value)
 
-    def env_method(self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **kwargs: Any) -> list[Any]:
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **kwargs: Any
+    ) -> list[Any]:
         """Call a method of the vector environment once; its result is repeated per lane asked for."""
         result = getattr(self.venv, method_name)(*method_args, **kwargs)
         return [result for _ in self._get_indices(indices)]

@@ -1,0 +1,232 @@
+"""From a learner's name and hyper-parameters to a model that is ready to learn."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from stable_baselines3 import PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from ...envs.aoi_offload.state import AGE, DELAY, KIND, SINCE_DONE, UPDATE
+from ...envs.core.errors import InvalidInputError
+from ...envs.core.seeding import SeedTree
+from ...envs.core.vector_wrappers import VectorFlatHybridAction, VectorRateReward
+from .callbacks import DinkelbachCallback
+from .config import FractionalD3QNDDPGConfig, FractionalPPOConfig, HybridPolicyFields, PPOConfig
+from .d3qn_ddpg import D3QNDDPGPolicy, FractionalD3QNDDPG
+from .policies import HybridActorCriticPolicy
+from .ppo import FractionalPPO
+from .vec_env import SemiMarkovVecEnv
+
+Config = FractionalPPOConfig | PPOConfig | FractionalD3QNDDPGConfig
+CONFIGS: dict[str, type[Config]] = {
+    "fractional_ppo": FractionalPPOConfig,
+    "ppo": PPOConfig,
+    "fractional_d3qn_ddpg": FractionalD3QNDDPGConfig,
+}
+# At an update the delay equals the age, at an offload the age holds all that past decisions mean for later costs.
+_IGNORED = (DELAY, SINCE_DONE)
+
+
+def build(
+    algorithm: str,
+    env_id: str = "edgewise/AoIOffload-v0",
+    env_kwargs: Mapping[str, Any] | None = None,
+    *,
+    num_envs: int = 256,
+    seed: int = 0,
+    **hyper: Any,
+) -> BaseAlgorithm:
+    """Build a learner on the vector environment of an id.
+
+    Args:
+        algorithm: ``fractional_ppo``, ``fractional_d3qn_ddpg`` or ``ppo``.
+        env_id: a registered id with the age-of-information observation and action layout.
+        env_kwargs: keyword arguments of the environment.
+        num_envs: lanes.
+        seed: the run's seed; libraries and training lanes get theirs from its seed tree.
+        **hyper: fields of the algorithm's configuration.
+
+    Raises:
+        InvalidInputError: unknown algorithm or hyper-parameter, or one out of range.
+    """
+    if algorithm not in CONFIGS:
+        raise InvalidInputError.of("algorithm", f"one of {', '.join(CONFIGS)}", algorithm)
+    try:
+        config = CONFIGS[algorithm](**hyper)
+    except ValidationError as error:
+        raise InvalidInputError.from_validation(error, CONFIGS[algorithm]) from None
+    tree = SeedTree(seed)
+    venv: Any = gymnasium.make_vec(
+        env_id, num_envs=num_envs, autoreset_mode=AutoresetMode.SAME_STEP, **(env_kwargs or {})
+    )
+    if isinstance(config, PPOConfig) and config.objective == "rate":
+        venv = VectorRateReward(venv)
+    env = SemiMarkovVecEnv(VectorFlatHybridAction(venv))
+    torch_seed = tree.libraries().numpy
+    model: BaseAlgorithm
+    if isinstance(config, FractionalPPOConfig):
+        model = _fractional_ppo(env, config, torch_seed)
+    elif isinstance(config, PPOConfig):
+        model = _ppo(env, config, torch_seed)
+    else:
+        model = _d3qn_ddpg(env, config, torch_seed)
+    env.seed(tree.train)  # after the model, which seeds its environment with the libraries' seed
+    return model
+
+
+def _hybrid_kwargs(env: SemiMarkovVecEnv, config: HybridPolicyFields, critic: tuple[int, ...]) -> dict[str, Any]:
+    """Arguments that SB3's PPO and ours share."""
+    rate = config.learning_rate
+    assert env.action_space.shape is not None
+    return {
+        "learning_rate": _linear(rate) if config.anneal else rate,
+        "n_steps": config.n_steps,
+        "batch_size": config.batch_size,
+        "n_epochs": config.n_epochs,
+        "clip_range": config.clip_range,
+        "ent_coef": config.ent_coef,
+        "max_grad_norm": config.max_grad_norm,
+        "device": "cpu",
+        "policy_kwargs": {
+            "n_choices": env.action_space.shape[0] - 1,
+            "kind_column": KIND,
+            "ignored": _IGNORED,
+            "family": config.family,
+            "init_mean": config.init_mean,
+            "init_scale": config.init_scale,
+            "net_arch": {"pi": list(config.hidden), "vf": list(critic)},
+        },
+    }
+
+
+def _fractional_ppo(env: SemiMarkovVecEnv, config: FractionalPPOConfig, seed: int) -> FractionalPPO:
+    model = FractionalPPO(
+        HybridActorCriticPolicy,
+        env,
+        ratio=config.ratio,
+        horizon=config.horizon,
+        winsorise=config.winsorise,
+        critic=config.critic,
+        critic_memory=config.critic_memory,
+        fidelity=config.fidelity,
+        gamma=config.gamma,
+        gae_lambda=config.gae_lambda,
+        seed=seed,
+        **_hybrid_kwargs(env, config, () if config.critic == "lstd" else config.hidden),
+    )
+    model.outer_loop = DinkelbachCallback(config.ratio, config.omega)
+    return model
+
+
+def _ppo(env: SemiMarkovVecEnv, config: PPOConfig, seed: int) -> PPO:
+    kwargs = _hybrid_kwargs(env, config, config.hidden)
+    return PPO(
+        HybridActorCriticPolicy,
+        env,
+        gamma=config.gamma,
+        gae_lambda=config.gae_lambda,
+        vf_coef=config.vf_coef,
+        seed=seed,
+        **kwargs,
+    )
+
+
+def _d3qn_ddpg(env: SemiMarkovVecEnv, config: FractionalD3QNDDPGConfig, seed: int) -> FractionalD3QNDDPG:
+    rate = config.learning_rate
+    model = FractionalD3QNDDPG(
+        D3QNDDPGPolicy,
+        env,
+        _linear(rate) if config.anneal else rate,
+        ratio=config.ratio,
+        horizon=config.horizon,
+        epsilon=config.epsilon,
+        noise=config.noise,
+        explore_share=config.explore_share,
+        winsorise=config.winsorise,
+        defects=config.defects,
+        fidelity=config.fidelity,
+        buffer_size=config.buffer_size,
+        learning_starts=config.learning_starts,
+        batch_size=config.batch_size,
+        train_freq=config.train_freq,
+        gradient_steps=config.gradient_steps,
+        tau=config.tau,
+        seed=seed,
+        device="cpu",
+        policy_kwargs={
+            "kind_column": KIND,
+            "ignored": _IGNORED,
+            "hidden": config.hidden,
+            "init_mean": config.init_mean,
+        },
+    )
+    model.outer_loop = DinkelbachCallback(config.ratio, config.omega, config.period, model.first_measuring_lane)
+    return model
+
+
+def _linear(rate: float) -> Callable[[float], float]:
+    def schedule(progress_remaining: float) -> float:
+        return rate * progress_remaining
+
+    return schedule
+
+
+class GreedyPolicy:
+    """The deterministic policy of a model, in the environment's own actions.
+
+    Args:
+        model: a model on a `SemiMarkovVecEnv` over `VectorFlatHybridAction`; later training changes the policy.
+    """
+
+    def __init__(self, model: BaseAlgorithm) -> None:
+        env = model.get_env()
+        inner = None if env is None else env.unwrapped
+        if not isinstance(inner, SemiMarkovVecEnv) or not isinstance(inner.venv, VectorFlatHybridAction):
+            raise InvalidInputError("the model's environment must carry its hybrid actions in a Box")
+        self._model, self._carrier = model, inner.venv.carrier
+
+    def act(self, observation: NDArray[np.float32]) -> dict[str, Any]:
+        """Decide for one observation (4 + N,) or a batch (n, 4 + N): ``{"server", "wait"}``, wait in seconds."""
+        batch = np.atleast_2d(np.asarray(observation, np.float32))
+        actions, _ = self._model.predict(batch, deterministic=True)
+        servers, waits = self._carrier.decode(self._carrier.checked(actions, (len(batch),)))
+        if np.ndim(observation) == 1:
+            return {"server": int(servers[0]), "wait": waits[0]}
+        return {"server": servers, "wait": waits}
+
+
+def policy_of(model: BaseAlgorithm) -> GreedyPolicy:
+    """The deterministic policy of a model (see `GreedyPolicy`)."""
+    return GreedyPolicy(model)
+
+
+def wait_function(
+    policy: GreedyPolicy, queues: tuple[float, ...] = ()
+) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    """The learned wait as a function of the delay of the task just completed, for scoring by quadrature.
+
+    Args:
+        policy: what `policy_of` returned.
+        queues: tasks at each edge at the completion, shape (N,).
+
+    Returns:
+        A function from delays (any shape) to waits (same shape), in seconds.
+    """
+
+    def wait(delay: NDArray[np.float64]) -> NDArray[np.float64]:
+        delays = np.asarray(delay, np.float64)
+        observation = np.zeros((delays.size, SINCE_DONE + 1 + len(queues)), np.float32)
+        observation[:, KIND] = UPDATE
+        observation[:, DELAY] = observation[:, AGE] = delays.ravel()
+        observation[:, SINCE_DONE + 1 :] = queues
+        with torch.no_grad():
+            waits = policy.act(observation)["wait"]
+        return np.asarray(waits, np.float64).reshape(delays.shape)
+
+    return wait

@@ -1,0 +1,93 @@
+"""Hyper-parameters of the Stable-Baselines3 learners; imports neither torch nor SB3."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Widths = tuple[int, ...]
+
+
+class LearnerSection(BaseModel):
+    """Base of the learners' sections: frozen, finite, no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class HybridPolicyFields(LearnerSection):
+    """What every learner with a hybrid actor-critic policy shares."""
+
+    n_steps: int = Field(default=16, ge=1, le=100_000, description="[-] decisions per lane and rollout")
+    batch_size: int = Field(default=1024, ge=2, description="[-] minibatch of an update")
+    n_epochs: int = Field(default=5, ge=1, le=1000, description="[-] passes over a rollout")
+    learning_rate: float = Field(default=1e-3, gt=0, le=1, description="[-] Adam step")
+    anneal: bool = Field(default=True, description="lower the learning rate linearly to 0")
+    clip_range: float = Field(default=0.2, gt=0, lt=1, description="[-] PPO clip")
+    ent_coef: float = Field(default=0.0, ge=0, description="[-] weight of the entropy bonus")
+    max_grad_norm: float = Field(default=0.5, gt=0, description="[-] gradient clip")
+    family: Literal["squashed", "beta", "censored"] = Field(default="squashed", description="law of the wait")
+    init_mean: float = Field(default=0.1, gt=0, lt=1, description="[-] first mean wait, as a share of its range")
+    init_scale: float = Field(default=1.0, gt=0, description="[-] first spread of the wait (logit units if squashed)")
+    hidden: Widths = Field(default=(64, 64), description="[-] hidden layers of the actor and of a network critic")
+
+
+class FractionalPPOConfig(HybridPolicyFields):
+    """Fractional PPO: semi-Markov advantages, priced by Dinkelbach's coefficient."""
+
+    algorithm: Literal["fractional_ppo"] = "fractional_ppo"
+    gae_lambda: float = Field(default=0.0, ge=0, le=1, description="[-] per decision; 0 trusts the critic")
+    winsorise: float = Field(default=0.001, ge=0, lt=0.5, description="[-] share of costs pulled in on either side")
+    critic: Literal["lstd", "network"] = Field(default="lstd", description="least squares, or SB3's value network")
+    critic_memory: float = Field(default=20.0, ge=1, description="[rollouts] remembered by the critic")
+    ratio: float | None = Field(default=None, description="[s] first ratio; none: that of the untrained policy")
+    omega: float = Field(default=0.1, gt=0, le=1, description="[-] step of the outer loop per rollout")
+    horizon: float | None = Field(default=None, gt=0, description="[s] discounting horizon; none: average criterion")
+    fidelity: Literal["corrected", "paper"] = "corrected"
+    gamma: float = Field(default=0.99, gt=0, le=1, description="[-] discount per decision, fidelity=paper only")
+
+
+class PPOConfig(HybridPolicyFields):
+    """Stable-Baselines3's own PPO on the hybrid policy: the non-fractional baseline."""
+
+    algorithm: Literal["ppo"] = "ppo"
+    objective: Literal["cost", "rate"] = Field(
+        default="cost", description="reward per decision: -cost, or -cost/duration (joint decisions only)"
+    )
+    gae_lambda: float = Field(default=0.95, ge=0, le=1, description="[-] per decision")
+    gamma: float = Field(default=0.99, gt=0, le=1, description="[-] discount per decision")
+    vf_coef: float = Field(default=0.5, ge=0, description="[-] weight of the value loss")
+
+
+Defect = Literal[
+    "cumulative_absolute_cost",
+    "doubled_area",
+    "exploration_collapse",
+    "wait_in_seconds",
+    "batch_norm",
+    "offload_only",
+]
+
+
+class FractionalD3QNDDPGConfig(LearnerSection):
+    """Dueling double DQN for the server and DDPG for the wait (Jin et al., AAAI-24), corrected unless told otherwise."""
+
+    algorithm: Literal["fractional_d3qn_ddpg"] = "fractional_d3qn_ddpg"
+    buffer_size: int = Field(default=200_000, ge=1000, description="[-] transitions kept")
+    learning_starts: int = Field(default=10_000, ge=100, description="[-] decisions before the first update")
+    batch_size: int = Field(default=512, ge=2, description="[-] minibatch of an update")
+    train_freq: int = Field(default=4, ge=1, description="[-] decisions per lane between updates")
+    gradient_steps: int = Field(default=8, ge=1, description="[-] minibatches per update")
+    learning_rate: float = Field(default=1e-3, gt=0, le=1, description="[-] Adam step of all networks")
+    anneal: bool = Field(default=True, description="lower the learning rate linearly to 0")
+    tau: float = Field(default=0.005, gt=0, le=1, description="[-] step of the target networks")
+    epsilon: float = Field(default=0.05, ge=0, le=1, description="[-] final share of random servers")
+    noise: float = Field(default=0.5, ge=0, description="[-] final spread of the wait's logit")
+    explore_share: float = Field(default=0.2, gt=0, le=1, description="[-] share of training until both are final")
+    winsorise: float = Field(default=0.001, ge=0, lt=0.5, description="[-] share of targets pulled in on either side")
+    ratio: float | None = Field(default=None, description="[s] first ratio; none: that of the untrained policy")
+    omega: float = Field(default=0.1, gt=0, le=1, description="[-] step of the outer loop")
+    period: int = Field(default=8192, ge=1, description="[-] decisions between steps of the outer loop")
+    horizon: float | None = Field(default=None, gt=0, description="[s] discounting horizon; none: average criterion")
+    init_mean: float = Field(default=0.1, gt=0, lt=1, description="[-] first wait, as a share of its range")
+    hidden: Widths = Field(default=(64, 64), description="[-] hidden layers of every network")
+    fidelity: Literal["corrected", "paper"] = "corrected"
+    defects: tuple[Defect, ...] = Field(default=(), description="single defects of the released code, by name")

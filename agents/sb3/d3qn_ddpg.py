@@ -1,0 +1,410 @@
+"""Fractional D3QN + DDPG: a dueling double DQN chooses the server, a deterministic actor the wait."""
+
+from collections.abc import Collection
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import MaybeCallback, PyTorchObs, ReplayBufferSamples, Schedule
+from stable_baselines3.common.utils import polyak_update
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor, nn
+
+from ...envs.aoi_offload.state import OFFLOAD, UPDATE
+from ...envs.core.errors import InvalidInputError
+from ..networks.d3qn_ddpg import DuelingQ, WaitActor, WaitCritic
+from .buffers import SMDPReplayBuffer
+from .callbacks import DinkelbachCallback
+from .policies import DecisionFeatures
+
+PAPER_DEFECTS = frozenset(
+    {"cumulative_absolute_cost", "doubled_area", "exploration_collapse", "wait_in_seconds", "batch_norm"}
+)
+"""Defects of the released code that ``fidelity="paper"`` turns on; see `FractionalD3QNDDPG`."""
+DEFECTS = PAPER_DEFECTS | {"offload_only"}
+_PAPER_DISCOUNTS = (0.9, 0.99)  # per decision: offloading, waiting
+_EDGE = 1e-6
+_COLLAPSE = 20  # decisions of an episode after which the released code stops exploring
+
+
+class D3QNDDPGPolicy(BasePolicy):
+    """Networks and optimizers of `FractionalD3QNDDPG`; acts on the Box carrier [wait | server scores].
+
+    Args:
+        observation_space: a one-dimensional Box.
+        action_space: the carrier, ``Box(-1, 1, (1 + k,))``.
+        lr_schedule: learning rate as a function of the remaining progress.
+        kind_column: column of the observation with the kind of decision; None: every decision is joint.
+        ignored: columns of the observation that the networks do not see.
+        hidden: widths of the hidden layers.
+        init_mean: wait before training, as a share of its range.
+        batch_moments: reproduce the released code's batch normalisation.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        lr_schedule: Schedule,
+        kind_column: int | None = 0,
+        ignored: tuple[int, ...] = (),
+        hidden: tuple[int, ...] = (64, 64),
+        init_mean: float = 0.1,
+        batch_moments: bool = False,
+    ) -> None:
+        super().__init__(observation_space, action_space, squash_output=True)
+        self._arguments = {
+            "kind_column": kind_column,
+            "ignored": ignored,
+            "hidden": hidden,
+            "init_mean": init_mean,
+            "batch_moments": batch_moments,
+        }
+        if not isinstance(action_space, spaces.Box) or len(action_space.shape) != 1 or action_space.shape[0] < 2:
+            raise InvalidInputError.of("action_space", "Box(-1, 1, (1 + k,))", action_space)
+        self.n_choices = action_space.shape[0] - 1
+        self.extractor = DecisionFeatures(observation_space, kind_column, ignored)
+        width = self.extractor.features_dim
+        self.q, self.q_target = (DuelingQ(width, self.n_choices, hidden) for _ in range(2))
+        self.critic, self.critic_target = (WaitCritic(width, hidden) for _ in range(2))
+        self.actor, self.actor_target = (WaitActor(width, hidden, init_mean, batch_moments) for _ in range(2))
+        for online, target in self.pairs():
+            target.load_state_dict(online.state_dict())
+            target.requires_grad_(False)
+        rate = lr_schedule(1)
+        self.q_optimizer = torch.optim.Adam(self.q.parameters(), rate)
+        self.critic_optimizer = torch.optim.Adam(self.critic.parameters(), rate)
+        self.actor_optimizer = torch.optim.Adam(self.actor.parameters(), rate)
+
+    def pairs(self) -> list[tuple[nn.Module, nn.Module]]:
+        """Every network with its target."""
+        return [(self.q, self.q_target), (self.critic, self.critic_target), (self.actor, self.actor_target)]
+
+    def kinds(self, observation: Tensor) -> Tensor:
+        """Kind of decision of every row (n,); all joint without a kind column."""
+        layer = self.extractor.layer
+        return layer.kinds(observation) + (2 if layer.kind_column is None else 0)
+
+    def carrier(self, observation: Tensor, epsilon: Tensor, noise: Tensor) -> Tensor:
+        """Exploring decisions.
+
+        Args:
+            observation: shape (n, columns).
+            epsilon: probability of a random server, per row, shape (n,).
+            noise: standard deviation added to the wait's logit, per row, shape (n,).
+
+        Returns:
+            Carriers (n, 1 + k) in [-1, 1].
+        """
+        features = self.extractor(observation.float())
+        logit = self.actor(features) + noise.unsqueeze(-1) * torch.randn(len(features), 1, device=features.device)
+        best = self.q(features).argmax(-1)
+        random = torch.randint(self.n_choices, best.shape, device=best.device)
+        server = torch.where(torch.rand(best.shape, device=best.device) < epsilon, random, best)
+        scores = 2.0 * nn.functional.one_hot(server, self.n_choices) - 1.0
+        return torch.cat([2.0 * torch.sigmoid(logit) - 1.0, scores], dim=-1)
+
+    def forward(self, observation: Tensor, deterministic: bool = True) -> Tensor:
+        """Greedy carriers (n, 1 + k)."""
+        return self._predict(observation, deterministic)
+
+    def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:
+        assert isinstance(observation, Tensor)
+        zero = torch.zeros(len(observation), device=observation.device)
+        return self.carrier(observation, zero, zero)
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        data = super()._get_constructor_parameters()
+        for name in ("normalize_images", "squash_output"):
+            data.pop(name, None)
+        return data | self._arguments | {"lr_schedule": self._dummy_schedule}
+
+
+class _FaithfulReplay(SMDPReplayBuffer):
+    """The released code's pricing: area doubled, or the absolute value of sums since the episode began."""
+
+    area_factor = 1.0
+    absolute = False
+
+    def price(self, cost: NDArray[np.float64], duration: NDArray[np.float64]) -> NDArray[np.float64]:
+        priced = super().price(self.area_factor * cost, duration)
+        return -np.abs(priced) if self.absolute else priced
+
+
+class FractionalD3QNDDPG(OffPolicyAlgorithm):
+    """The AAAI-24 algorithm on replayed raw costs and durations.
+
+    At an offload (and joint) decision a dueling double DQN chooses the server; at an update (and joint) decision a DDPG
+    actor chooses the wait. Both learn from one replay that holds raw (cost, duration); the ratio prices a sample when
+    it is drawn. Targets are differential (average criterion, gain learned from temporal differences) or discounted by
+    exp(-duration / horizon), and pass from an update to the offload that follows it and back. Half of the lanes act
+    greedily: the outer loop measures its ratio on them, without exploration.
+
+    | defect (``defects=`` or ``fidelity="paper"``) | what the released code does |
+    | --- | --- |
+    | ``cumulative_absolute_cost`` | cost = absolute value of (area - ratio * time), summed since the episode began |
+    | ``doubled_area`` | the area is counted twice, time once |
+    | ``exploration_collapse`` | random servers end after the 20th decision of each episode |
+    | ``wait_in_seconds`` | the wait is stored in seconds, while the networks work in carrier units |
+    | ``batch_norm`` | batch normalisation whose statistics are never updated |
+    | ``offload_only`` (the released default command, not part of ``paper``) | no waiting agent: the wait is 0 |
+
+    ``fidelity="paper"`` also uses the published discounts per decision, 0.9 for offloading and 0.99 for waiting.
+
+    Args:
+        policy: `D3QNDDPGPolicy`.
+        env: an SB3 `VecEnv` on the Box carrier whose infos hold `cost` and `duration`.
+        ratio: first ratio; None: the first measured one.
+        horizon: None for the average criterion; otherwise the discounting horizon in units of time.
+        epsilon: final probability of a random server.
+        noise: final standard deviation added to the wait's logit.
+        explore_share: share of training until both are final.
+        winsorise: share of replayed costs pulled in to that quantile on either side.
+        defects: names from the table.
+        fidelity: ``corrected`` or ``paper``.
+        **kwargs: the rest of SB3's off-policy arguments.
+
+    *Source*: Jin, Tang, Zhang, Wang, AAAI-24, arXiv 2312.10418; gain from temporal differences: Wan, Naik, Sutton, ICML
+    2021.
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"D3QNDDPGPolicy": D3QNDDPGPolicy}
+    policy: D3QNDDPGPolicy
+    replay_buffer: _FaithfulReplay | None
+    outer_loop: DinkelbachCallback | None = None
+
+    def __init__(
+        self,
+        policy: str | type[D3QNDDPGPolicy],
+        env: VecEnv,
+        learning_rate: float | Schedule = 1e-3,
+        ratio: float | None = None,
+        horizon: float | None = None,
+        epsilon: float = 0.05,
+        noise: float = 0.5,
+        explore_share: float = 0.2,
+        winsorise: float = 0.001,
+        defects: Collection[str] = (),
+        fidelity: Literal["corrected", "paper"] = "corrected",
+        policy_kwargs: dict[str, Any] | None = None,
+        _init_setup_model: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        self.defects = frozenset(defects) | (PAPER_DEFECTS if fidelity == "paper" else frozenset())
+        if not self.defects <= DEFECTS:
+            raise InvalidInputError.of("defects", f"among {', '.join(sorted(DEFECTS))}", sorted(self.defects - DEFECTS))
+        self.ratio, self.horizon, self.fidelity = ratio, horizon, fidelity
+        self.epsilon, self.noise, self.explore_share, self.winsorise = epsilon, noise, explore_share, winsorise
+        self.scale, self.gain, self.calibrated = 1.0, 0.0, False
+        super().__init__(
+            policy,
+            env,
+            learning_rate,
+            replay_buffer_class=_FaithfulReplay,
+            replay_buffer_kwargs={"horizon": horizon},
+            policy_kwargs={**(policy_kwargs or {}), "batch_moments": "batch_norm" in self.defects},
+            supported_action_spaces=(spaces.Box,),
+            support_multi_env=True,
+            sde_support=False,
+            **kwargs,
+        )
+        if _init_setup_model:
+            self._setup_model()
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        assert self.replay_buffer is not None
+        self.replay_buffer.area_factor = 2.0 if "doubled_area" in self.defects else 1.0
+        self.replay_buffer.absolute = "cumulative_absolute_cost" in self.defects
+        self._sums = np.zeros((2, self.n_envs))  # cost and duration since the episode began
+        self._ages = np.zeros(self.n_envs, np.int64)  # decisions since the episode began
+
+    @property
+    def first_measuring_lane(self) -> int:
+        """Lanes from here on act greedily once learning has begun."""
+        return self.n_envs // 2
+
+    def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
+        if self.outer_loop is not None:
+            given = callback if isinstance(callback, list) else [] if callback is None else [callback]
+            callback = [self.outer_loop, *given]  # type: ignore[list-item]
+        return super()._init_callback(callback, progress_bar)
+
+    def _sample_action(
+        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Actions for the environment, and the form in which they are stored."""
+        assert isinstance(self._last_obs, np.ndarray)
+        if self.num_timesteps < learning_starts:
+            epsilon, noise = np.ones(n_envs), np.full(n_envs, max(self.noise, 1.0))
+        else:
+            left = max(0.0, 1.0 - (1.0 - self._current_progress_remaining) / self.explore_share)
+            exploring = np.arange(n_envs) < max(self.first_measuring_lane, 1)
+            epsilon = exploring * (self.epsilon + (1.0 - self.epsilon) * left)
+            noise = exploring * (self.noise + max(0.0, 1.0 - self.noise) * left)
+        if "exploration_collapse" in self.defects:
+            epsilon = np.where(self._ages < _COLLAPSE, epsilon, 0.0)
+        self.policy.set_training_mode(False)
+        with torch.no_grad():
+            carrier = self.policy.carrier(
+                torch.as_tensor(self._last_obs, device=self.device),
+                torch.as_tensor(epsilon, device=self.device),
+                torch.as_tensor(noise, dtype=torch.float32, device=self.device),
+            )
+        actions = carrier.cpu().numpy().astype(np.float32)
+        if "offload_only" in self.defects:
+            actions[:, 0] = -1.0
+        stored = actions.copy()
+        if "wait_in_seconds" in self.defects:
+            stored[:, 0] = 0.5 * (actions[:, 0] + 1.0) * self._wait_range()
+        return actions, stored
+
+    def _wait_range(self) -> float:
+        """Longest wait in seconds, from the environment behind the carrier."""
+        assert self.env is not None
+        return float(self.env.get_attr("carrier")[0].high)
+
+    def _store_transition(
+        self,
+        replay_buffer: ReplayBuffer,
+        buffer_action: NDArray[Any],
+        new_obs: NDArray[Any] | dict[str, NDArray[Any]],
+        reward: NDArray[Any],
+        dones: NDArray[Any],
+        infos: list[dict[str, Any]],
+    ) -> None:
+        self._ages += 1
+        if "cumulative_absolute_cost" in self.defects:
+            self._sums += [[info["cost"] for info in infos], [info["duration"] for info in infos]]
+            totals = zip(infos, *self._sums, strict=True)
+            infos = [info | {"cost": cost, "duration": duration} for info, cost, duration in totals]
+        super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
+        self._ages[dones] = 0
+        self._sums[:, dones] = 0.0
+
+    def train(self, gradient_steps: int, batch_size: int) -> None:
+        """Draw samples, price them, and update every network once per gradient step."""
+        buffer = self.replay_buffer
+        assert buffer is not None
+        if self.ratio is None:
+            return  # the outer loop has not measured one yet
+        buffer.ratio = self.ratio
+        if not self.calibrated:
+            self._calibrate(buffer)
+        self.policy.set_training_mode(True)
+        policy = self.policy
+        self._update_learning_rate([policy.q_optimizer, policy.critic_optimizer, policy.actor_optimizer])
+        losses = np.zeros(3)
+        for _ in range(gradient_steps):
+            losses += self._update(buffer.sample(batch_size))
+            for online, target in policy.pairs():
+                polyak_update(online.parameters(), target.parameters(), self.tau)
+        self._n_updates += gradient_steps
+        for name, value in zip(("q_loss", "critic_loss", "actor_loss"), losses / gradient_steps, strict=True):
+            self.logger.record(f"train/{name}", float(value))
+        self.logger.record("fractional/ratio", self.ratio)
+        self.logger.record("fractional/gain", self.gain * self.scale)
+
+    def _calibrate(self, buffer: _FaithfulReplay) -> None:
+        """Observation statistics, reward scale and cost limits from the warm-up's transitions."""
+        rows = buffer.size()
+        observations = torch.as_tensor(buffer.observations[:rows], device=self.device).flatten(0, 1)
+        self.policy.extractor.layer.fit(observations)
+        costs, durations = buffer.costs[:rows], buffer.durations[:rows]
+        if self.winsorise > 0.0:
+            low, high = np.quantile(costs, [self.winsorise, 1.0 - self.winsorise])
+            buffer.cost_limits = (float(low), float(high))
+        self.scale = max(float(np.abs(buffer.price(costs, durations)).mean()), 1e-12)
+        self.calibrated = True
+
+    def _update(self, batch: ReplayBufferSamples) -> NDArray[np.float64]:
+        policy = self.policy
+        features, following = (policy.extractor(x.float()) for x in (batch.observations, batch.next_observations))
+        wait = batch.actions[:, :1]
+        wait = wait if "wait_in_seconds" in self.defects else 0.5 * (wait + 1.0)
+        server = batch.actions[:, 1:].argmax(-1, keepdim=True)
+        kinds = policy.kinds(batch.observations)
+        offloads, updates = (kinds != UPDATE).float(), (kinds != OFFLOAD).float()
+        with torch.no_grad():
+            targets = self._targets(batch, following)
+        q = policy.q(features).gather(-1, server).squeeze(-1)
+        value = policy.critic(features, wait)
+        errors = (targets[0] - q, targets[1] - value)
+        losses = [_masked_mean(e * e, use) for e, use in zip(errors, (offloads, updates), strict=True)]
+        _step(policy.q_optimizer, losses[0])
+        if "offload_only" not in self.defects:
+            _step(policy.critic_optimizer, losses[1])
+            losses.append(_masked_mean(-policy.critic(features, self._acted(policy.actor, features)), updates))
+            _step(policy.actor_optimizer, losses[2])
+        if self.horizon is None and self.fidelity == "corrected":
+            drift = [_masked_mean(e.detach(), use) for e, use in zip(errors, (offloads, updates), strict=True)]
+            self.gain += 0.01 * float(drift[0] + drift[1]) / 2.0
+        return np.array([loss.item() for loss in losses] + [0.0] * (3 - len(losses)))
+
+    def _acted(self, actor: nn.Module, features: Tensor) -> Tensor:
+        """The actor's wait in the units in which the critic is queried: a share, or [-1, 1] with the stored seconds."""
+        share: Tensor = torch.sigmoid(actor(features))
+        return 2.0 * share - 1.0 if "wait_in_seconds" in self.defects else share
+
+    def _targets(self, batch: ReplayBufferSamples, following: Tensor) -> tuple[Tensor, Tensor]:
+        """Targets (n,) of the D3QN and of the wait's critic."""
+        policy = self.policy
+        best = policy.q(following).argmax(-1, keepdim=True)  # double Q-learning: chosen online, valued by the target
+        server_value = policy.q_target(following).gather(-1, best).squeeze(-1)
+        wait_value = policy.critic_target(following, self._acted(policy.actor_target, following))
+        kinds = policy.kinds(batch.next_observations)
+        after = (
+            torch.where(kinds == UPDATE, wait_value, server_value),
+            torch.where(kinds == OFFLOAD, server_value, wait_value),
+        )
+        reward = batch.rewards.squeeze(-1) / self.scale
+        alive = 1.0 - batch.dones.squeeze(-1)
+        if self.fidelity == "paper":
+            first, second = (reward + g * alive * v for g, v in zip(_PAPER_DISCOUNTS, after, strict=True))
+            return first, second
+        assert batch.discounts is not None
+        discount = batch.discounts.squeeze(-1) * alive
+        return reward - self.gain + discount * after[0], reward - self.gain + discount * after[1]
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        return ["policy", "policy.q_optimizer", "policy.critic_optimizer", "policy.actor_optimizer"], []
+
+    def extra_state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """What a snapshot needs beyond SB3's own state: arrays, and plain JSON values."""
+        assert self.replay_buffer is not None
+        meta: dict[str, Any] = {name: getattr(self, name) for name in ("ratio", "scale", "gain", "calibrated")}
+        meta["cost_limits"] = self.replay_buffer.cost_limits
+        if self.outer_loop is not None:
+            meta["outer_loop"] = self.outer_loop.state_dict()
+        return {"sums": self._sums, "ages": self._ages}, meta
+
+    def load_extra_state(self, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> None:
+        """Continue from what `extra_state` returned."""
+        assert self.replay_buffer is not None
+        for name in ("ratio", "scale", "gain", "calibrated"):
+            setattr(self, name, meta[name])
+        limits = meta["cost_limits"]
+        self.replay_buffer.cost_limits = None if limits is None else (limits[0], limits[1])
+        self._sums, self._ages = np.array(arrays["sums"]), np.array(arrays["ages"])
+        if self.outer_loop is not None:
+            self.outer_loop.load_state_dict(meta["outer_loop"])
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "outer_loop"]
+
+
+def _masked_mean(values: Tensor, use: Tensor) -> Tensor:
+    return (values * use).sum() / use.sum().clamp(min=1.0)
+
+
+def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
