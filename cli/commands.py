@@ -28,6 +28,7 @@ def make_app() -> SubcommandApp:
     app.command(report)
     app.command(verify)
     app.command(simulate, name="simulate", help="Run scripted policies in the compiled simulator.")
+    app.command(bench)
     app.command(envs)
     return app
 
@@ -174,6 +175,35 @@ def simulate_aoi(
     found = simulate(params, policy, wait, horizon=horizon, seeds=seeds, warmup=warmup)
     print_simulation(found, as_json=json)
     return 0
+
+
+def bench(
+    quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    check: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    only: Annotated[tuple[str, ...], tyro.conf.arg(metavar="GROUP ...")] = (),
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+) -> int:
+    """Measure speed on one core, as ratios to what is measured in the same call.
+
+    Args:
+        quick: A smoke run of seconds; its figures mean little.
+        check: Exit with 1 if a ratio or memory misses its target (speeds depend on the machine).
+        only: event_stream, background, scalar, pettingzoo, devices, memory, resets, learners.
+        json: Print JSON instead of a table.
+    """
+    from ..eval.bench import Budget, as_json, failed, run_bench
+    from ..eval.bench.output import print_bench
+    from ..eval.terminal import status
+    from .output import print_json
+
+    budget = Budget.quick() if quick else Budget()
+    with status("measuring") as progress:
+        rows = run_bench(budget, only, progress)
+    if json:
+        print_json(as_json(rows, budget))
+    else:
+        print_bench(rows, budget)
+    return 1 if check and failed(rows) else 0
 
 
 def envs() -> int:

@@ -14,8 +14,11 @@ _STYLES = {"good": "green", "plain": "bold", "bad": "bold red"}
 
 
 @contextlib.contextmanager
-def status() -> Iterator[Callable[[str], None]]:
+def status(doing: str = "evaluating") -> Iterator[Callable[[str], None]]:
     """Show what an evaluation is computing while it runs; silent where the output is not a terminal.
+
+    Args:
+        doing: the word in front of what is shown.
 
     Raises:
         MissingExtraError: rich is not installed.
@@ -24,8 +27,8 @@ def status() -> Iterator[Callable[[str], None]]:
     if not console.is_terminal:
         yield lambda text: None
         return
-    with console.status("evaluating") as shown:
-        yield lambda text: shown.update(f"evaluating {text}")
+    with console.status(doing) as shown:
+        yield lambda text: shown.update(f"{doing} {text}")
 
 
 def print_evaluation(evaluation: Evaluation, console: Any = None) -> None:

@@ -5,7 +5,8 @@ Actions are uniform and drawn beforehand. Episodes have the default horizon, and
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from itertools import cycle, islice
 from typing import Any
 
@@ -19,6 +20,7 @@ from ...envs.aoi_offload.params import AoIParams
 from ...envs.aoi_offload.policies import rule
 from ...envs.aoi_offload.simulator import Buffers, Simulator
 from ...envs.aoi_offload.state import STAGED_AGENT
+from ...envs.core.extras import require
 from .heap import HeapGame
 from .idle import IdleAEC
 from .timing import Load
@@ -181,20 +183,20 @@ def _turns(env: AECEnv, actions: Actions, warmup: int) -> Load:
 
 def aec(warmup: int) -> Load:
     """Decisions of the bare AEC environment, `last` and `step`."""
-    return _turns(AoIOffloadAEC(), scalar_actions(AoIParams.make()), warmup)
+    return _turns(AoIOffloadAEC(params=no_drop()), scalar_actions(no_drop()), warmup)
 
 
 def idle_aec(warmup: int, books: bool = True) -> Load:
     """Turns of the AEC environment that does nothing."""
-    game = AoIOffloadAEC()
+    game = AoIOffloadAEC(params=no_drop())
     game.reset(seed=0)
-    return _turns(IdleAEC(game, books), scalar_actions(AoIParams.make()), warmup)
+    return _turns(IdleAEC(game, books), scalar_actions(no_drop()), warmup)
 
 
 def parallel(warmup: int) -> Load:
     """Decisions of the Parallel environment: one a step, all devices send actions."""
-    env = AoIOffloadParallel()
-    actions = cycle([dict.fromkeys(env.possible_agents, action) for action in scalar_actions(AoIParams.make())])
+    env = AoIOffloadParallel(params=no_drop())
+    actions = cycle([dict.fromkeys(env.possible_agents, action) for action in scalar_actions(no_drop())])
 
     def load(steps: int) -> int:
         for action in islice(actions, steps):
@@ -208,7 +210,7 @@ def parallel(warmup: int) -> Load:
     return load
 
 
-# --- resets -----------------------------------------------------------------------------------------------------------
+# --- resets and learners ----------------------------------------------------------------------------------------------
 
 
 def resets(preset: str) -> Load:
@@ -223,3 +225,31 @@ def lane_resets(lanes: int) -> Load:
     env = gymnasium.make_vec(GAME, num_envs=lanes, params=no_drop())
     env.reset(seed=0)
     return lambda steps: sum(lanes for _ in range(steps) if env.reset())
+
+
+@contextlib.contextmanager
+def learner(config: str) -> Iterator[Load]:
+    """Decisions of a packaged training configuration, updates included, on one thread.
+
+    Raises:
+        MissingExtraError: the learner's library is not installed.
+    """
+    from ...train.config import load_config
+    from ...train.learners import make_learner
+
+    torch = require("torch", "sb3")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    trained = make_learner(load_config(config))
+
+    def load(steps: int) -> int:
+        start = trained.steps
+        trained.learn(start + steps, lambda: None)
+        return trained.steps - start
+
+    try:
+        load(1)
+        yield load
+    finally:
+        trained.close()
+        torch.set_num_threads(threads)
