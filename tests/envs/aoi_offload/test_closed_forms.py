@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from edgewise.envs.aoi_offload.optimum import UpdateOrWait, shared_server_zero_wait
+from edgewise.envs.aoi_offload.optimum import UpdateOrWait, shared_server_zero_wait, solve
 from edgewise.envs.aoi_offload.params import AoIParams
 from edgewise.envs.aoi_offload.policies import rule
 from edgewise.envs.aoi_offload.simulate import simulate
@@ -98,8 +98,9 @@ def test_running_mean_tends_to_the_law():
 )
 def test_heavy_tail(wait, z_max, exact):
     params = AoIParams.make("single", service="lognormal:1.5", z_max=z_max)
-    # a mean cycle is at most 3.0802 + E[(c - Y)^+] < 9 s; counted below
-    run = simulate(params, "local", wait, horizon=4.5e7, seeds=20)
+    kind, _, c = wait.partition(":")
+    cycle = UpdateOrWait.parse("lognormal:1.5", z_max=z_max).cycle_length(float(c) if kind == "threshold" else 0.0)
+    run = simulate(params, "local", wait, horizon=1.01e8 / 20 * cycle, seeds=20)
     assert run.statistics["completions"].sum() >= 1e8
     assert run.mean_age.mean() == pytest.approx(exact, rel=0.03)
 
@@ -300,3 +301,18 @@ def test_both_areas_telescope(drop):
         trapezoid = 0.5 * (done[1:] - gen[:-1]) ** 2 - 0.5 * delay[1:] ** 2
         assert (trapezoid - b[1:]).sum() == pytest.approx(0.5 * (delay[0] ** 2 - delay[-1] ** 2), abs=1e-9)
         assert (np.diff(gen) - np.diff(done)).sum() == pytest.approx(delay[0] - delay[-1], abs=1e-9)
+
+
+# --- bounds ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fields", [{}, {"n_devices": 4}, {"edge_ghz": (3.0, 8.0)}, {"transmission": "fixed:0.3"}])
+@pytest.mark.parametrize("drop", DROPS)
+def test_no_scripted_rule_beats_the_bounds(fields, drop):
+    params = AoIParams.make("paper", **({"drop": drop} | fields))
+    team, one = solve(params, team=True), solve(params)
+    for wait in ("fixed:0", "fixed:1", "threshold:1.3"):
+        run = simulate(params, "jsq", wait, horizon=5_000.0, seeds=2, warmup=300.0)
+        selfish = simulate(params, "jsq", "fixed:2", horizon=5_000.0, seeds=2, warmup=300.0, deviator=(0, "jsq", wait))
+        assert run.mean_age.mean() > team.bound * 0.99
+        assert selfish.ages[:, 0].mean() > one.bound * 0.97
