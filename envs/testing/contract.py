@@ -187,11 +187,19 @@ def arrays_in(value: Any, path: str) -> Iterator[tuple[str, npt.NDArray[Any]]]:
             yield from arrays_in(item, f"{path}[{index}]")
 
 
+def _owner(array: npt.NDArray[Any]) -> int:
+    """Identity of the object that owns an array's memory: arrays that overlap have the same one."""
+    owner: Any = array
+    while isinstance(owner, np.ndarray) and owner.base is not None:
+        owner = owner.base
+    return id(owner)
+
+
 class Freshness:
     """Remembers the arrays of recent steps and notices when one is handed out twice or written to later."""
 
     def __init__(self, window: int = 4) -> None:
-        self._recent: deque[list[tuple[str, npt.NDArray[Any], npt.NDArray[Any]]]] = deque(maxlen=window)
+        self._recent: deque[list[tuple[str, npt.NDArray[Any], bytes]]] = deque(maxlen=window)
 
     def add(self, where: str, **values: Any) -> None:
         """Enter what one step returned.
@@ -204,11 +212,13 @@ class Freshness:
             ContractError: if an array shares memory with one of an earlier step, or an earlier one has changed.
         """
         new = [entry for name, value in values.items() for entry in arrays_in(value, name)]
-        for kept in self._recent:
-            for path, old, copy in kept:
-                for new_path, array in new:
-                    if np.may_share_memory(old, array) and np.shares_memory(old, array):
-                        fail(where, f"{new_path} is the same memory as {path} of an earlier step")
-                if old.dtype != object and old.tobytes() != copy.tobytes():
-                    fail(where, f"{path} of an earlier step was overwritten by this one")
-        self._recent.append([(path, array, array.copy()) for path, array in new])
+        owners: dict[int, list[tuple[str, npt.NDArray[Any]]]] = {}
+        for path, array in new:
+            owners.setdefault(_owner(array), []).append((path, array))
+        for path, old, content in (entry for step in self._recent for entry in step):
+            for new_path, array in owners.get(_owner(old), ()):
+                if np.shares_memory(old, array):
+                    fail(where, f"{new_path} is the same memory as {path} of an earlier step")
+            if old.dtype != object and old.tobytes() != content:
+                fail(where, f"{path} of an earlier step was overwritten by this one")
+        self._recent.append([(path, array, array.tobytes()) for path, array in new])

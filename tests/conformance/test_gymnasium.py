@@ -78,7 +78,7 @@ def test_every_form_of_make_works_in_a_fresh_process(registered):
         "import sys\n"
         "assert not {'torch', 'ray', 'stable_baselines3', 'matplotlib'} & set(sys.modules)\n"
     )
-    subprocess.run([sys.executable, "-W", "error::UserWarning", "-c", code], check=True, cwd="/", timeout=120)
+    subprocess.run([sys.executable, "-W", "error::UserWarning", "-c", code], check=True, cwd="/", timeout=250)
 
 
 def test_make_vec_takes_our_own_vector_environment_by_default(registered):
@@ -200,8 +200,6 @@ def test_saved_states_continue_bit_for_bit(case):
 
 
 def test_optima_carry_their_certificate(registered):
-    if "Game" in registered.id:
-        pytest.skip("an optimum of one player's ratio is the single-device environment's")
     optimum = registered.make().unwrapped.optimum()
     assert optimum.method
     assert optimum.seconds >= 0

@@ -31,7 +31,7 @@ def test_a_thousand_steps_are_the_same_in_two_fresh_processes(registered):
             check=True,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=140,
             env=os.environ | {"PYTHONHASHSEED": hashseed},
         ).stdout.strip()
         for hashseed in ("0", "1")
