@@ -129,10 +129,10 @@ def learning_curve(
         tail = np.asarray(ages, dtype=float)
         low, high = min([*tail, *levels]), max([*np.quantile(tail, [0.95]), *levels])
         pad = 0.08 * max(high - low, 0.02 * high)
-        ax.set_ylim(low - pad, high + 3 * pad)
+        ax.set_ylim(low - pad, high + pad)
         _decisions_axis(ax)
         ax.set_ylabel("mean age (s)")
-        ax.legend(loc="upper right")
+        _legend_above(ax)
 
     end = f"ends at {ages[-1]:.4g} s" if len(ages) else "is empty"
     goal = f"; the {optimum_label} is {optimum:.4g} s" if optimum is not None else ""
@@ -150,10 +150,16 @@ def ratio_trajectory(steps: Sequence[float], ratios: Sequence[float], optimum: f
             _line(ax, optimum, f"{optimum_label} {optimum:.4g} s", GOOD)
         _decisions_axis(ax)
         ax.set_ylabel("ratio λ (s)")
-        ax.legend(loc="best")
+        _legend_above(ax)
 
     return draw(
         "ratio", HALF, paint, f"Ratio coefficient over training decisions, from {ratios[0]:.4g} to {ratios[-1]:.4g} s."
+    )
+
+
+def _legend_above(ax: Axes) -> None:
+    ax.legend(
+        loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, borderaxespad=0.2, columnspacing=1.2, handlelength=1.6
     )
 
 

@@ -269,7 +269,8 @@ def _sections(evaluation: Evaluation, rows: list[dict[str, Any]]) -> list[dict[s
                 "Share of every place in the choices of the learning device, all evaluation seeds.",
             )
         )
-    close = evaluation.baselines[:_FIGURE_ROWS]
+    close = [score for score in evaluation.baselines if abs(score.relative.estimate if score.relative else 1.0) < 0.5]
+    close = close[:_FIGURE_ROWS] or evaluation.baselines[:_FIGURE_ROWS]  # a far one would squeeze the others
     ours = evaluation.learner.per_seed
     differences = {score.label: [a / b - 1.0 for a, b in zip(ours, score.per_seed, strict=True)] for score in close}
     policy.append(
