@@ -13,7 +13,7 @@ from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import MaybeCallback, PyTorchObs, ReplayBufferSamples, Schedule
-from stable_baselines3.common.utils import polyak_update
+from stable_baselines3.common.utils import polyak_update, update_learning_rate
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
@@ -30,7 +30,8 @@ PAPER_DEFECTS = frozenset(
 """Defects of the released code that ``fidelity="paper"`` turns on; see `FractionalD3QNDDPG`."""
 DEFECTS = PAPER_DEFECTS | {"offload_only"}
 _PAPER_DISCOUNTS = (0.9, 0.99)  # per decision: offloading, waiting
-_EDGE = 1e-6
+_GAIN_STEP = 0.01
+_ACTOR_PACE = 0.1  # learning rate of the actor over that of the critics (as published: 3e-4 and 3e-3)
 _COLLAPSE = 20  # decisions of an episode after which the released code stops exploring
 
 
@@ -143,7 +144,7 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
 
     At an offload (and joint) decision a dueling double DQN chooses the server; at an update (and joint) decision a DDPG
     actor chooses the wait. Both learn from one replay that holds raw (cost, duration); the ratio prices a sample when
-    it is drawn. Targets are differential (average criterion, gain learned from temporal differences) or discounted by
+    it is drawn. Targets are differential (average criterion, by relative value iteration) or discounted by
     exp(-duration / horizon), and pass from an update to the offload that follows it and back. Half of the lanes act
     greedily: the outer loop measures its ratio on them, without exploration.
 
@@ -171,8 +172,8 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
         fidelity: ``corrected`` or ``paper``.
         **kwargs: the rest of SB3's off-policy arguments.
 
-    *Source*: Jin, Tang, Zhang, Wang, AAAI-24, arXiv 2312.10418; gain from temporal differences: Wan, Naik, Sutton, ICML
-    2021.
+    *Source*: Jin, Tang, Zhang, Wang, AAAI-24, arXiv 2312.10418; relative values: Abounadi, Bertsekas,
+    Borkar, SIAM J. Control Optim. 40, 2001.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"D3QNDDPGPolicy": D3QNDDPGPolicy}
@@ -184,7 +185,7 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
         self,
         policy: str | type[D3QNDDPGPolicy],
         env: VecEnv,
-        learning_rate: float | Schedule = 1e-3,
+        learning_rate: float | Schedule = 3e-3,
         ratio: float | None = None,
         horizon: float | None = None,
         epsilon: float = 0.05,
@@ -300,7 +301,8 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
             self._calibrate(buffer)
         self.policy.set_training_mode(True)
         policy = self.policy
-        self._update_learning_rate([policy.q_optimizer, policy.critic_optimizer, policy.actor_optimizer])
+        self._update_learning_rate([policy.q_optimizer, policy.critic_optimizer])
+        update_learning_rate(policy.actor_optimizer, _ACTOR_PACE * self.lr_schedule(self._current_progress_remaining))
         losses = np.zeros(3)
         for _ in range(gradient_steps):
             losses += self._update(buffer.sample(batch_size))
@@ -343,9 +345,6 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
             _step(policy.critic_optimizer, losses[1])
             losses.append(_masked_mean(-policy.critic(features, self._acted(policy.actor, features)), updates))
             _step(policy.actor_optimizer, losses[2])
-        if self.horizon is None and self.fidelity == "corrected":
-            drift = [_masked_mean(e.detach(), use) for e, use in zip(errors, (offloads, updates), strict=True)]
-            self.gain += 0.01 * float(drift[0] + drift[1]) / 2.0
         return np.array([loss.item() for loss in losses] + [0.0] * (3 - len(losses)))
 
     def _acted(self, actor: nn.Module, features: Tensor) -> Tensor:
@@ -364,6 +363,9 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
             torch.where(kinds == UPDATE, wait_value, server_value),
             torch.where(kinds == OFFLOAD, server_value, wait_value),
         )
+        if self.horizon is None and self.fidelity == "corrected":
+            # Relative value iteration: with the mean value as the gain, values cannot drift.
+            self.gain += _GAIN_STEP * (float(after[0].mean() + after[1].mean()) / 2.0 - self.gain)
         reward = batch.rewards.squeeze(-1) / self.scale
         alive = 1.0 - batch.dones.squeeze(-1)
         if self.fidelity == "paper":
