@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 
+from ..core.prefetch import prefetch
 from ..core.rng import POLICY, SERVICE, device_key, episode_key
-from .queueing import compiled, inlined, join, leave, next_event, set_timer, unit_service
+from .queueing import AUTHORS, DEADLINE, NO_DROP, compiled, inlined, join, leave, next_event, set_timer, unit_service
 from .scripted import scripted_server, scripted_wait
 from .state import (
     AGE,
@@ -22,6 +23,7 @@ from .state import (
     DROP,
     DURATION,
     GENERATE,
+    GROUP,
     IDLE,
     JOINT,
     JOINT_AGENT,
@@ -45,8 +47,8 @@ from .state import (
     World,
 )
 
+AHEAD = 4  # lanes between the one that steps and the one that is fetched
 NOWHERE = -1  # no server is chosen yet
-_NO_DROP, _AUTHORS, _CUTOFF, _DEADLINE = range(4)
 
 
 # --- decisions --------------------------------------------------------------------------------------------------------
@@ -80,7 +82,7 @@ def _apply_server(w, i, m, place):
 
     limit = math.inf
     mode = params["drop"]
-    if mode != _NO_DROP:
+    if mode != NO_DROP:
         mean = params["law_mean"] * scale
         if params["running"]:
             pair = w.memory[i, m, place]
@@ -88,21 +90,24 @@ def _apply_server(w, i, m, place):
             pair["draw_sum"] += service
             pair["draws"] += 1
         limit = params["drop_coefficient"] * mean
-        if mode != _DEADLINE and service >= limit:
-            set_timer(w, i, m, now + (service if mode == _AUTHORS else limit), DROP)
+        if mode != DEADLINE and service >= limit:
+            set_timer(w, i, m, now + (service if mode == AUTHORS else limit), DROP)
             return
-    d["deadline"] = now + limit if mode == _DEADLINE else math.inf
+    deadline = math.inf
+    if mode == DEADLINE:
+        deadline = now + limit
+        d["deadline"] = deadline
     if place == 0:
-        if now + service <= d["deadline"]:
+        if now + service <= deadline:
             set_timer(w, i, m, now + service, LOCAL_DONE)
         else:
-            set_timer(w, i, m, d["deadline"], DROP)
+            set_timer(w, i, m, deadline, DROP)
     elif params["transmission"] > 0.0:
         arrival = now + params["transmission"]
-        if arrival < d["deadline"]:  # at equal times a drop goes first
+        if arrival < deadline:  # at equal times a drop goes first
             set_timer(w, i, m, arrival, ARRIVE)
         else:
-            set_timer(w, i, m, d["deadline"], DROP)
+            set_timer(w, i, m, deadline, DROP)
     else:
         join(w, i, m, now)
 
@@ -334,6 +339,18 @@ def reset_lanes(lane, device, edge, timer, memory, choices, rule, scale, params,
 
 
 @inlined
+def _fetch(w, i):
+    """Ask for lane i's cache lines ahead of its turn: lanes outgrow the inner caches long before they are many."""
+    m = w.lane[i]["device"]
+    prefetch(w.device, (i, m))
+    for j in range(0, min(w.timer.shape[1], GROUP), 8):
+        prefetch(w.timer, (i, j))
+    prefetch(w.choices, (i, m, 0))
+    if w.edge.shape[1] > 0:
+        prefetch(w.edge, (i, 0))
+
+
+@inlined
 def _invalid(w, i, server, wait):
     """Code of what is wrong with an action: 0 nothing, 1 server, 2 wait; only the part that is used counts."""
     kind = w.lane[i]["kind"]
@@ -397,6 +414,8 @@ def step_lanes(
                 return i, -problem
     horizon = params[0]["horizon"]
     for i in range(lane.shape[0]):
+        if i + AHEAD < lane.shape[0]:
+            _fetch(w, i + AHEAD)
         if skip[i]:
             continue
         m, place = _decide(w, i, server[i], wait[i])
@@ -433,6 +452,6 @@ def open_intervals(lane, device, edge, timer, memory, choices, rule, scale, para
             out[:, m] = step_out[:, i]
             continue
         code = device[i, m]["code"]
-        idle = code == DROP and device[i, m]["prev"] == OUTSIDE and params[0]["drop"] != _DEADLINE
+        idle = code == DROP and device[i, m]["prev"] == OUTSIDE and params[0]["drop"] != DEADLINE
         _observe(w, i, m, IDLE, obs, m, False)
         _price(w, i, m, code == GENERATE, idle, out, m)

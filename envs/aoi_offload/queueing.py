@@ -14,6 +14,7 @@ from ..core.rng import device_key, uniform
 from .state import DROP, EDGE_DONE, GROUP, NOBODY, OUTSIDE
 
 _EXPONENTIAL, _LOGNORMAL, _DETERMINISTIC, _HYPEREXP = range(4)
+NO_DROP, AUTHORS, CUTOFF, DEADLINE = range(4)
 
 compiled: Any = numba.njit(cache=True, error_model="numpy", nogil=True)
 inlined: Any = numba.njit(forceinline=True, cache=True, error_model="numpy")
@@ -147,13 +148,20 @@ def pick(u, n):
 
 
 @inlined
+def _deadline(w, i, m):
+    """When the task of device m is dropped at the latest; the record is only looked up in that mode."""
+    return w.device[i, m]["deadline"] if w.params[0]["drop"] == DEADLINE else math.inf
+
+
+@inlined
 def _start_service(w, i, m, now):
     """The edge server takes up the task of device m."""
     done = now + w.device[i, m]["service"]
-    if done <= w.device[i, m]["deadline"]:
+    deadline = _deadline(w, i, m)
+    if done <= deadline:
         set_timer(w, i, m, done, EDGE_DONE)
     else:
-        set_timer(w, i, m, w.device[i, m]["deadline"], DROP)
+        set_timer(w, i, m, deadline, DROP)
 
 
 @inlined
@@ -172,7 +180,7 @@ def join(w, i, m, now):
         d["prev"] = e["tail"]
         w.device[i, e["tail"]]["next"] = m
         e["tail"] = m
-        set_timer(w, i, m, d["deadline"], DROP)
+        set_timer(w, i, m, _deadline(w, i, m), DROP)
 
 
 @inlined
