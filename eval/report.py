@@ -208,7 +208,8 @@ def _series(rows: list[dict[str, Any]], *keys: str) -> tuple[list[float], list[f
 
 def _sections(evaluation: Evaluation, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The figures by section; one without data is left out and its place says why."""
-    markup = require("markupsafe", "eval").Markup
+    from markupsafe import Markup  # comes with jinja2
+
     name, target = target_name(evaluation), evaluation.target
     zero = evaluation.baseline(evaluation.zero_wait).mean_age.estimate
     learning: list[Figure] = []
@@ -221,7 +222,7 @@ def _sections(evaluation: Evaluation, rows: list[dict[str, Any]]) -> list[dict[s
         learning.append(
             Figure(
                 "learning",
-                markup(figures.learning_curve(steps, ages, target, name, zero)),
+                Markup(figures.learning_curve(steps, ages, target, name, zero)),
                 "Learning curve",
                 f"Mean age (s) of {subject}, against training decisions. Dashed: the {name}; dotted: never waiting.",
             )
@@ -231,7 +232,7 @@ def _sections(evaluation: Evaluation, rows: list[dict[str, Any]]) -> list[dict[s
         learning.append(
             Figure(
                 "ratio",
-                markup(figures.ratio_trajectory(steps, ratios, target, name)),
+                Markup(figures.ratio_trajectory(steps, ratios, target, name)),
                 "Ratio coefficient",
                 "The price λ (s) of a second of time in the reward −(cost − λ · duration). Dinkelbach's outer loop "
                 f"moves it; at the solution it equals the mean age. Dashed: the {name}.",
@@ -240,7 +241,7 @@ def _sections(evaluation: Evaluation, rows: list[dict[str, Any]]) -> list[dict[s
     policy = [
         Figure(
             "wait",
-            markup(figures.wait_response(evaluation.response)),
+            Markup(figures.wait_response(evaluation.response)),
             "Wait",
             "Chosen wait (s) after a completion, against the delay (s) of the completed task"
             + (", at queue lengths met in the episode." if evaluation.response.n_edges else ".")
@@ -252,7 +253,7 @@ def _sections(evaluation: Evaluation, rows: list[dict[str, Any]]) -> list[dict[s
         policy.append(
             Figure(
                 "server",
-                markup(figures.server_response(evaluation.response)),
+                Markup(figures.server_response(evaluation.response)),
                 "Server",
                 "Where the task goes, by the number of tasks at the edges (L: the device itself). "
                 + evaluation.response.note,
@@ -264,7 +265,7 @@ def _sections(evaluation: Evaluation, rows: list[dict[str, Any]]) -> list[dict[s
         policy.append(
             Figure(
                 "shares",
-                markup(figures.server_shares(shares)),
+                Markup(figures.server_shares(shares)),
                 "Server shares",
                 "Share of every place in the choices of the learning device, all evaluation seeds.",
             )
@@ -276,7 +277,7 @@ def _sections(evaluation: Evaluation, rows: list[dict[str, Any]]) -> list[dict[s
     policy.append(
         Figure(
             "seeds",
-            markup(figures.seed_differences(differences)),
+            Markup(figures.seed_differences(differences)),
             "Seed by seed",
             "Learner's mean age over each scripted policy's on the same seed, minus 1: one dot per seed, bar at the "
             "mean. Left of zero the learner is better.",
@@ -285,7 +286,7 @@ def _sections(evaluation: Evaluation, rows: list[dict[str, Any]]) -> list[dict[s
     episode = [
         Figure(
             "sawtooth",
-            markup(figures.sawtooth(evaluation.trace, evaluation.learner.mean_age.estimate)),
+            Markup(figures.sawtooth(evaluation.trace, evaluation.learner.mean_age.estimate)),
             "Age",
             f"Age (s) of device {evaluation.trace.device} over {evaluation.trace.end - evaluation.trace.start:.0f} s: "
             "it falls to the delay of each completed task and grows by one second per second in between.",
@@ -293,7 +294,7 @@ def _sections(evaluation: Evaluation, rows: list[dict[str, Any]]) -> list[dict[s
         ),
         Figure(
             "queues",
-            markup(figures.queue_timeline(evaluation.trace)),
+            Markup(figures.queue_timeline(evaluation.trace)),
             "Queues" if evaluation.response.n_edges else "Activity",
             "Tasks at each edge over the same stretch, the one in service included."
             if evaluation.response.n_edges
