@@ -39,23 +39,19 @@ def test_simulate_agrees_with_the_library(capsys: pytest.CaptureFixture[str]) ->
     from edgewise.envs.aoi_offload.params import AoIParams
     from edgewise.envs.aoi_offload.simulate import simulate
 
-    flags = [
-        "--service",
-        "lognormal:1",
-        "--drop",
-        "cutoff:2",
-        "--local-ghz",
-        "2",
-        "--task-mbit",
-        "10",
-        "--density",
-        "0.5",
-    ]
-    _, out, _ = run(capsys, *SIMULATE, *flags, "--z-max", "5", "--wait", "uniform:4", "--warmup", "20", "--json")
+    law = ["--service", "lognormal:1", "--drop", "cutoff:2", "--z-max", "5"]
+    work = ["--local-ghz", "2", "--task-mbit", "10", "--density", "0.5"]
+    _, out, _ = run(capsys, *SIMULATE, *law, *work, "--wait", "uniform:4", "--warmup", "20", "--json")
     params = AoIParams.make(
-        n_devices=4, edge_ghz=(41.8,), service="lognormal:1", drop="cutoff:2", local_ghz=2.0, task_mbit=10.0, density=0.5,
+        n_devices=4,
+        edge_ghz=(41.8,),
+        service="lognormal:1",
+        drop="cutoff:2",
+        local_ghz=2.0,
+        task_mbit=10.0,
+        density=0.5,
         z_max=5.0,
-    )  # fmt: skip
+    )
     expected = simulate(params, "jsq", "uniform:4", horizon=200.0, seeds=3, warmup=20.0)
     assert json.loads(out)["mean_age"] == float(expected.mean_age.mean())
 

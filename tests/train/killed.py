@@ -25,9 +25,9 @@ from edgewise.train.config import TrainConfig
 from edgewise.train.run_folder import open_run, read_metrics
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "fractional_ppo": {"steps": 16_000, "learner": {"n_steps": 32, "batch_size": 128, "n_epochs": 2}},
+    "fractional_ppo": {"steps": 12_000, "learner": {"n_steps": 32, "batch_size": 128, "n_epochs": 2}},
     "fractional_d3qn_ddpg": {  # the buffer wraps around, and half of the training explores less and less
-        "steps": 4_000,
+        "steps": 2_000,
         "learner": {
             "buffer_size": 1000,
             "learning_starts": 200,
