@@ -61,6 +61,7 @@ wait = ProbabilisticActor(
     out_keys=["wait"],
     distribution_class=TanhNormal,
     distribution_kwargs={"low": 0.0, "high": Z_MAX},
+    default_interaction_type=ExplorationType.RANDOM,  # explore unless told otherwise
     return_log_prob=True,
 )
 server = TensorDictModule(lambda obs: torch.ones(*obs.shape[:-1], 1, dtype=torch.int64), ["observation"], ["server"])
