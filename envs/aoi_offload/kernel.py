@@ -236,7 +236,10 @@ def _advance(w, i, m, server, until, obs, out, ints):
             continue
         d = w.device[i, m]
         agent = w.rule[m]["agent"]
-        if agent == STAGED_AGENT or (agent == JOINT_AGENT and code < DROP):
+        # a joint device whose tasks keep being dropped must not outlive the horizon undecided
+        overdue = code == DROP and now >= params["horizon"]
+        asked = agent == STAGED_AGENT or (agent == JOINT_AGENT and (code < DROP or overdue))
+        if asked:
             _price(w, i, m, code == GENERATE, code == DROP, out, i)
         if d["prev"] != OUTSIDE:
             leave(w, i, m, now)
@@ -244,14 +247,14 @@ def _advance(w, i, m, server, until, obs, out, ints):
             if code == DROP and d["gen"] >= params["warmup"]:
                 d["drops"] += 1
             d["gen"] = now
-            if agent == JOINT_AGENT:
-                server = d["place"]
-                continue
             if agent == SCRIPTED:
                 lane["decisions"] += 1
                 server = scripted_server(w, i, m)
                 continue
-            kind = OFFLOAD
+            if not asked:
+                server = d["place"]
+                continue
+            kind = JOINT if agent == JOINT_AGENT else OFFLOAD
         else:
             _complete(w, i, m, now)
             if agent == SCRIPTED:

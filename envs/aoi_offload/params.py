@@ -18,6 +18,8 @@ from ..core.errors import InvalidInputError
 SERVICE_KINDS = ("exponential", "lognormal", "deterministic", "hyperexp")
 DROP_MODES = ("none", "authors", "cutoff", "deadline")
 TRANSMISSION_KINDS = ("none", "fixed", "shannon")
+LEAST_COMPLETION = 1e-3
+"""Drop limits that fewer attempts than this share can meet are refused: the simulator would only retry."""
 
 
 def _split(field: str, text: str, grammar: dict[str, int]) -> tuple[str, list[float]]:
@@ -64,6 +66,19 @@ class ServiceLaw:
     def mean(self) -> float:
         """Mean of the unit-scale law: exp(sigma^2 / 2) for the log-normal law, else 1."""
         return math.exp(0.5 * self.parameter**2) if self.kind == "lognormal" else 1.0
+
+    def distribution(self, x: float) -> float:
+        """P(u <= x) of the unit-scale law."""
+        if x <= 0.0:
+            return 0.0
+        if self.kind == "deterministic":
+            return float(x >= 1.0)
+        if self.kind == "lognormal":
+            return 0.5 * math.erfc(-math.log(x) / (self.parameter * math.sqrt(2.0)))
+        if self.kind == "exponential":
+            return -math.expm1(-x)
+        p = (1.0 + math.sqrt((self.parameter - 1.0) / (self.parameter + 1.0))) / 2.0
+        return -p * math.expm1(-2.0 * p * x) - (1.0 - p) * math.expm1(-2.0 * (1.0 - p) * x)
 
     @property
     def code(self) -> int:
@@ -162,6 +177,20 @@ class AoIParams(BaseModel):
     def _lengths(self) -> AoIParams:
         if isinstance(self.local_ghz, tuple) and len(self.local_ghz) != self.n_devices:
             raise ValueError(f"local_ghz must be one number or have n_devices = {self.n_devices} entries")
+        return self
+
+    @model_validator(mode="after")
+    def _completable(self) -> AoIParams:
+        rule, law = self.drop_rule, self.law
+        limit = rule.coefficient * law.mean
+        if rule.mode in ("authors", "cutoff") and law.kind == "deterministic" and limit <= 1.0:
+            raise ValueError(
+                f"drop: K must be above 1 for {rule.mode} with deterministic service: no task can complete"
+            )
+        if law.distribution(limit) < LEAST_COMPLETION:
+            raise ValueError(
+                f"drop: K must let at least 1 attempt in {1 / LEAST_COMPLETION:g} complete; got {self.drop!r}"
+            )
         return self
 
     @classmethod

@@ -165,10 +165,10 @@ class Reference:
             d.drops += 1
             self.leave(m)
         d.generated = now
-        if d.joint:
+        if d.joint and not (code == DROP and now >= self.horizon):
             self.attempt(m)
             return False
-        self.ask(m, OFFLOAD, interval)
+        self.ask(m, JOINT if d.joint else OFFLOAD, interval)
         return True
 
     def complete(self, d, m, code):
