@@ -56,8 +56,9 @@ def make_learner(config: TrainConfig) -> Learner:
         InvalidInputError: the configuration does not fit the environment.
         MissingExtraError: the learner's library is not installed.
     """
-    for package in ("torch", "stable_baselines3", "safetensors"):
-        require(package, "sb3")
+    require("torch", "sb3")
+    require("stable_baselines3", "sb3")
+    require("safetensors", "sb3")
     from ..agents.sb3.learner import SB3Learner
 
     return SB3Learner(

@@ -237,7 +237,8 @@ def edge_contents(world: World, lane: int = 0) -> list[list[int]]:
     """
     contents = []
     for edge in world.edge[lane]:
-        queue, device = [], int(edge["head"])
+        queue: list[int] = []
+        device = int(edge["head"])
         while len(queue) < int(edge["length"]):
             queue.append(device)
             device = int(world.device[lane, device]["next"])

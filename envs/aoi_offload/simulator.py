@@ -96,7 +96,9 @@ class Simulator:
         self.team = objective == "team"
         self.term_names = TEAM_TERMS if self.team else SELFISH_TERMS
         self.width = params.n_edges + 4 + (STREAM_OFFSET if stream else 0)
-        self.world: World = allocate(params, rules, lanes, horizon=horizon, warmup=warmup, team=self.team, stream=stream)
+        self.world: World = allocate(
+            params, rules, lanes, horizon=horizon, warmup=warmup, team=self.team, stream=stream
+        )
         self._everyone = np.ones(lanes, bool)
         self._nobody = np.zeros(lanes, bool)
         self._seeded = False

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba.core import config
+import numba
 
-if config.DISABLE_JIT:
+if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]  # the stub lacks numba's settings
 
     def prefetch(array: Any, index: Any) -> None:
         """Do nothing: only compiled code has cache lines to fetch."""
