@@ -23,26 +23,32 @@ class BatchMoments(nn.Module):
 
 
 class DuelingQ(nn.Module):
-    """Q(s, a) = V(s) + A(s, a) - mean A(s, .), each a network plus a linear model.
+    """Q(s, a) = V(s) + A(s, a) - mean A(s, .), each a network (if it has layers) plus a linear model.
 
     Args:
         features: width of the input.
         n_choices: number of actions.
-        hidden: widths of the hidden layers.
+        hidden: widths of the hidden layers; none: a linear model only.
+        n_linear: how many of the last features the linear model sees.
     """
 
-    def __init__(self, features: int, n_choices: int, hidden: tuple[int, ...]) -> None:
+    def __init__(self, features: int, n_choices: int, hidden: tuple[int, ...], n_linear: int) -> None:
         super().__init__()
-        self.trunk, width = mlp(features, hidden)
-        self.value = nn.Linear(width + features, 1)
-        self.advantage = nn.Linear(width + features, n_choices)
+        trunk, width = mlp(features, hidden)
+        self.trunk = trunk if hidden else None
+        width = width if hidden else 0
+        self.n_linear = n_linear
+        self.value = nn.Linear(width + n_linear, 1)
+        self.advantage = nn.Linear(width + n_linear, n_choices)
         for head in (self.value, self.advantage):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
 
     def forward(self, features: Tensor) -> Tensor:
         """Values (n, n_choices) of features (n, features)."""
-        latent = torch.cat([self.trunk(features), features], dim=-1)
+        latent = features[:, -self.n_linear :]
+        if self.trunk is not None:
+            latent = torch.cat([self.trunk(features), latent], dim=-1)
         advantage = self.advantage(latent)
         values: Tensor = self.value(latent) + advantage - advantage.mean(-1, keepdim=True)
         return values
@@ -73,22 +79,41 @@ class WaitActor(nn.Module):
 
 
 class WaitCritic(nn.Module):
-    """Q(s, w): a network plus a model that is quadratic in w, as the cost of waiting is.
+    """Q(s, w): a network (if it has layers) plus a model that is quadratic in w, as the cost of waiting is.
 
     Args:
         features: width of the state input.
-        hidden: widths of the hidden layers.
+        hidden: widths of the hidden layers; none: the quadratic model only.
+        n_linear: how many of the last features the quadratic model sees.
     """
 
-    def __init__(self, features: int, hidden: tuple[int, ...]) -> None:
+    centre: Tensor
+    spread: Tensor
+
+    def __init__(self, features: int, hidden: tuple[int, ...], n_linear: int) -> None:
         super().__init__()
-        self.trunk, width = mlp(features + 1, hidden)
-        self.head = nn.Linear(width + 2 * features + 1, 1)
+        trunk, width = mlp(features + 1, hidden)
+        self.trunk = trunk if hidden else None
+        width = width if hidden else 0
+        self.register_buffer("centre", torch.zeros(()))
+        self.register_buffer("spread", torch.ones(()))
+        self.n_linear = n_linear
+        self.head = nn.Linear(width + 2 * n_linear + 2, 1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
+    @torch.no_grad()
+    def fit(self, wait: Tensor) -> None:
+        """Standardise waits by those of a batch, any shape."""
+        self.centre.copy_(wait.mean())
+        self.spread.copy_(wait.std() + 1e-6)
+
     def forward(self, features: Tensor, wait: Tensor) -> Tensor:
         """Values (n,) of waits (n, 1)."""
-        network = self.trunk(torch.cat([features, wait], dim=-1))
-        value: Tensor = self.head(torch.cat([network, features, wait * features, wait * wait], dim=-1))
+        wait = (wait - self.centre) / self.spread
+        seen = features[:, -self.n_linear :]
+        latent = torch.cat([seen, wait * seen, wait, wait * wait], dim=-1)
+        if self.trunk is not None:
+            latent = torch.cat([self.trunk(torch.cat([features, wait], dim=-1)), latent], dim=-1)
+        value: Tensor = self.head(latent)
         return value.squeeze(-1)

@@ -7,9 +7,11 @@ region of the chosen index counts as the choice, the continuous part has its den
 """
 
 import math
+from functools import cache
 from typing import Literal, get_args
 
 import torch
+from numpy.polynomial.hermite_e import hermegauss
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -92,7 +94,8 @@ class CensoredGaussian:
         inside = _normal_log_density(z) - self.log_scale
         low = torch.special.log_ndtr(-self.location * scale)
         high = torch.special.log_ndtr((self.location - 1.0) * scale)
-        return torch.where(w <= 0.0, low, torch.where(w >= 1.0, high, inside)).sum(-1)
+        parts: Tensor = torch.where(w <= 0.0, low, torch.where(w >= 1.0, high, inside))
+        return parts.sum(-1)
 
     def entropy(self) -> Tensor:
         """Entropy of the atoms plus differential entropy of the inside, shape (n,)."""
@@ -103,7 +106,8 @@ class CensoredGaussian:
         inside = 1.0 - low - high
         moment = a * torch.exp(_normal_log_density(a)) - b * torch.exp(_normal_log_density(b))
         density = inside * (self.log_scale + _LOG_SQRT_2PI + 0.5) + 0.5 * moment
-        return (density - low * log_low - high * log_high).sum(-1)
+        total: Tensor = density - low * log_low - high * log_high
+        return total.sum(-1)
 
 
 class UnimodalBeta:
@@ -264,10 +268,15 @@ class HybridHead(nn.Module):
         return HybridDistribution(None if self.choice is None else self.choice(latent), law, uses, mask)
 
 
+@cache
+def _hermite_rule() -> tuple[list[float], list[float]]:
+    nodes, weights = hermegauss(_HERMITE_NODES)
+    return nodes.tolist(), (weights / math.sqrt(2.0 * math.pi)).tolist()
+
+
 def _hermite(like: Tensor) -> tuple[Tensor, Tensor]:
     """Nodes and weights of the expectation under a standard normal."""
-    from numpy.polynomial.hermite_e import hermegauss
-
-    nodes, weights = hermegauss(_HERMITE_NODES)
-    factory = {"dtype": like.dtype, "device": like.device}
-    return torch.tensor(nodes, **factory), torch.tensor(weights / math.sqrt(2.0 * math.pi), **factory)
+    nodes, weights = _hermite_rule()
+    return torch.tensor(nodes, dtype=like.dtype, device=like.device), torch.tensor(
+        weights, dtype=like.dtype, device=like.device
+    )

@@ -163,6 +163,7 @@ def _d3qn_ddpg(env: SemiMarkovVecEnv, config: FractionalD3QNDDPGConfig, seed: in
             "kind_column": KIND,
             "ignored": _IGNORED,
             "hidden": config.hidden,
+            "critic_hidden": config.critic_hidden,
             "init_mean": config.init_mean,
         },
     )

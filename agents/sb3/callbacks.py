@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import BaseCallback, ConvertCallback
+from stable_baselines3.common.type_aliases import MaybeCallback
 
 from ...envs.core.vector_wrappers import VectorRatioReward
 from ...envs.core.wrappers import RatioReward
 from ..fractional.dinkelbach import Dinkelbach
+from .buffers import SMDPReplayBuffer
 from .vec_env import step_arrays
 
 
@@ -59,7 +61,7 @@ class DinkelbachCallback(BaseCallback):
         if hasattr(self.model, "ratio"):
             self.model.ratio = ratio
         buffer = getattr(self.model, "replay_buffer", None)
-        if hasattr(buffer, "ratio"):
+        if isinstance(buffer, SMDPReplayBuffer):
             buffer.ratio = ratio
         for layer in _layers(self.training_env):
             if isinstance(layer, RatioReward | VectorRatioReward):
@@ -77,6 +79,14 @@ class DinkelbachCallback(BaseCallback):
         if state["dinkelbach"] is not None:
             self.dinkelbach = self.dinkelbach or Dinkelbach(omega=self.omega)
             self.dinkelbach.load_state_dict(state["dinkelbach"])
+
+
+def with_outer_loop(outer_loop: DinkelbachCallback | None, callback: MaybeCallback) -> MaybeCallback:
+    """Put a learner's own outer loop before the callbacks given to ``learn``."""
+    if outer_loop is None:
+        return callback
+    given = callback if isinstance(callback, list) else [] if callback is None else [callback]
+    return [outer_loop, *(each if isinstance(each, BaseCallback) else ConvertCallback(each) for each in given)]
 
 
 def _layers(env: Any) -> Iterator[Any]:

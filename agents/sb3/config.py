@@ -68,7 +68,7 @@ Defect = Literal[
 
 
 class FractionalD3QNDDPGConfig(LearnerSection):
-    """Dueling double DQN for the server and DDPG for the wait (Jin et al., AAAI-24), corrected unless told otherwise."""
+    """Dueling double DQN for the server and DDPG for the wait (Jin et al., AAAI-24), corrected by default."""
 
     algorithm: Literal["fractional_d3qn_ddpg"] = "fractional_d3qn_ddpg"
     buffer_size: int = Field(default=200_000, ge=1000, description="[-] transitions kept")
@@ -88,6 +88,7 @@ class FractionalD3QNDDPGConfig(LearnerSection):
     period: int = Field(default=8192, ge=1, description="[-] decisions between steps of the outer loop")
     horizon: float | None = Field(default=None, gt=0, description="[s] discounting horizon; none: average criterion")
     init_mean: float = Field(default=0.1, gt=0, lt=1, description="[-] first wait, as a share of its range")
-    hidden: Widths = Field(default=(64, 64), description="[-] hidden layers of every network")
+    hidden: Widths = Field(default=(64, 64), description="[-] hidden layers of the actor")
+    critic_hidden: Widths = Field(default=(), description="[-] hidden layers of the critics; none: linear models")
     fidelity: Literal["corrected", "paper"] = "corrected"
     defects: tuple[Defect, ...] = Field(default=(), description="single defects of the released code, by name")

@@ -25,9 +25,10 @@ class FractionalLSTD:
 
     def __init__(self, width: int, memory: float = 10.0, ridge: FloatArray | float = 1e-4) -> None:
         self.memory, self.ridge = memory, ridge
-        self.matrix = np.zeros((width, width))
+        self.matrix: FloatArray = np.zeros((width, width))
         self.square, self.test_sum, self.change_sum = (np.zeros(width) for _ in range(3))
-        self.targets, self.solution = np.zeros((width, 2)), np.zeros((width, 2))
+        self.targets: FloatArray = np.zeros((width, 2))
+        self.solution: FloatArray = np.zeros((width, 2))
         self.target_sum, self.weight = np.zeros(2), np.zeros(())
 
     def update(
@@ -63,7 +64,8 @@ class FractionalLSTD:
             ("weight", weight.sum()),
         ):
             setattr(self, name, keep * getattr(self, name) + value)
-        left, right = self.matrix, self.targets
+        left: FloatArray = self.matrix
+        right: FloatArray = self.targets
         if discount is None:
             # Centred test functions: relative values have a free constant, and the ends of a finite rollout must not
             # set it (they would, at a large value, and collinear features would carry it into the slopes).

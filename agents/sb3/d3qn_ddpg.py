@@ -21,7 +21,7 @@ from ...envs.aoi_offload.state import OFFLOAD, UPDATE
 from ...envs.core.errors import InvalidInputError
 from ..networks.d3qn_ddpg import DuelingQ, WaitActor, WaitCritic
 from .buffers import SMDPReplayBuffer
-from .callbacks import DinkelbachCallback
+from .callbacks import DinkelbachCallback, with_outer_loop
 from .policies import DecisionFeatures
 
 PAPER_DEFECTS = frozenset(
@@ -44,7 +44,9 @@ class D3QNDDPGPolicy(BasePolicy):
         lr_schedule: learning rate as a function of the remaining progress.
         kind_column: column of the observation with the kind of decision; None: every decision is joint.
         ignored: columns of the observation that the networks do not see.
-        hidden: widths of the hidden layers.
+        hidden: widths of the actor's hidden layers.
+        critic_hidden: widths of the hidden layers of the critics; none: models linear in ages and queues, quadratic in
+            the wait.
         init_mean: wait before training, as a share of its range.
         batch_moments: reproduce the released code's batch normalisation.
     """
@@ -57,6 +59,7 @@ class D3QNDDPGPolicy(BasePolicy):
         kind_column: int | None = 0,
         ignored: tuple[int, ...] = (),
         hidden: tuple[int, ...] = (64, 64),
+        critic_hidden: tuple[int, ...] = (),
         init_mean: float = 0.1,
         batch_moments: bool = False,
     ) -> None:
@@ -65,6 +68,7 @@ class D3QNDDPGPolicy(BasePolicy):
             "kind_column": kind_column,
             "ignored": ignored,
             "hidden": hidden,
+            "critic_hidden": critic_hidden,
             "init_mean": init_mean,
             "batch_moments": batch_moments,
         }
@@ -73,8 +77,9 @@ class D3QNDDPGPolicy(BasePolicy):
         self.n_choices = action_space.shape[0] - 1
         self.extractor = DecisionFeatures(observation_space, kind_column, ignored)
         width = self.extractor.features_dim
-        self.q, self.q_target = (DuelingQ(width, self.n_choices, hidden) for _ in range(2))
-        self.critic, self.critic_target = (WaitCritic(width, hidden) for _ in range(2))
+        raw = self.extractor.layer.n_kept
+        self.q, self.q_target = (DuelingQ(width, self.n_choices, critic_hidden, raw) for _ in range(2))
+        self.critic, self.critic_target = (WaitCritic(width, critic_hidden, raw) for _ in range(2))
         self.actor, self.actor_target = (WaitActor(width, hidden, init_mean, batch_moments) for _ in range(2))
         for online, target in self.pairs():
             target.load_state_dict(online.state_dict())
@@ -179,6 +184,7 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"D3QNDDPGPolicy": D3QNDDPGPolicy}
     policy: D3QNDDPGPolicy
     replay_buffer: _FaithfulReplay | None
+    _sums: NDArray[np.float64]
     outer_loop: DinkelbachCallback | None = None
 
     def __init__(
@@ -233,10 +239,7 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
         return self.n_envs // 2
 
     def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
-        if self.outer_loop is not None:
-            given = callback if isinstance(callback, list) else [] if callback is None else [callback]
-            callback = [self.outer_loop, *given]  # type: ignore[list-item]
-        return super()._init_callback(callback, progress_bar)
+        return super()._init_callback(with_outer_loop(self.outer_loop, callback), progress_bar)
 
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
@@ -244,7 +247,8 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
         """Actions for the environment, and the form in which they are stored."""
         assert isinstance(self._last_obs, np.ndarray)
         if self.num_timesteps < learning_starts:
-            epsilon, noise = np.ones(n_envs), np.full(n_envs, max(self.noise, 1.0))
+            epsilon: NDArray[np.float64] = np.ones(n_envs)
+            noise: NDArray[np.float64] = np.full(n_envs, max(self.noise, 1.0))
         else:
             left = max(0.0, 1.0 - (1.0 - self._current_progress_remaining) / self.explore_share)
             exploring = np.arange(n_envs) < max(self.first_measuring_lane, 1)
@@ -283,7 +287,8 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
     ) -> None:
         self._ages += 1
         if "cumulative_absolute_cost" in self.defects:
-            self._sums += [[info["cost"] for info in infos], [info["duration"] for info in infos]]
+            self._sums[0] += [info["cost"] for info in infos]
+            self._sums[1] += [info["duration"] for info in infos]
             totals = zip(infos, *self._sums, strict=True)
             infos = [info | {"cost": cost, "duration": duration} for info, cost, duration in totals]
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
@@ -305,7 +310,7 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
         update_learning_rate(policy.actor_optimizer, _ACTOR_PACE * self.lr_schedule(self._current_progress_remaining))
         losses = np.zeros(3)
         for _ in range(gradient_steps):
-            losses += self._update(buffer.sample(batch_size))
+            losses = losses + self._update(buffer.sample(batch_size))
             for online, target in policy.pairs():
                 polyak_update(online.parameters(), target.parameters(), self.tau)
         self._n_updates += gradient_steps
@@ -319,6 +324,9 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
         rows = buffer.size()
         observations = torch.as_tensor(buffer.observations[:rows], device=self.device).flatten(0, 1)
         self.policy.extractor.layer.fit(observations)
+        waits = torch.as_tensor(buffer.actions[:rows, :, 0], device=self.device)
+        for critic in (self.policy.critic, self.policy.critic_target):
+            critic.fit(self._stored_wait(waits))
         costs, durations = buffer.costs[:rows], buffer.durations[:rows]
         if self.winsorise > 0.0:
             low, high = np.quantile(costs, [self.winsorise, 1.0 - self.winsorise])
@@ -329,8 +337,7 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
     def _update(self, batch: ReplayBufferSamples) -> NDArray[np.float64]:
         policy = self.policy
         features, following = (policy.extractor(x.float()) for x in (batch.observations, batch.next_observations))
-        wait = batch.actions[:, :1]
-        wait = wait if "wait_in_seconds" in self.defects else 0.5 * (wait + 1.0)
+        wait = self._stored_wait(batch.actions[:, :1])
         server = batch.actions[:, 1:].argmax(-1, keepdim=True)
         kinds = policy.kinds(batch.observations)
         offloads, updates = (kinds != UPDATE).float(), (kinds != OFFLOAD).float()
@@ -346,6 +353,10 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
             losses.append(_masked_mean(-policy.critic(features, self._acted(policy.actor, features)), updates))
             _step(policy.actor_optimizer, losses[2])
         return np.array([loss.item() for loss in losses] + [0.0] * (3 - len(losses)))
+
+    def _stored_wait(self, wait: Tensor) -> Tensor:
+        """A replayed wait as a share of its range; with the defect, the seconds that were stored."""
+        return wait if "wait_in_seconds" in self.defects else 0.5 * (wait + 1.0)
 
     def _acted(self, actor: nn.Module, features: Tensor) -> Tensor:
         """The actor's wait in the units in which the critic is queried: a share, or [-1, 1] with the stored seconds."""

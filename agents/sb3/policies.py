@@ -87,6 +87,8 @@ class HybridActorCriticPolicy(ActorCriticPolicy):
         **kwargs: the rest of SB3's policy arguments.
     """
 
+    with_entropy = True  # a learner without an entropy bonus turns this off: the quadrature takes time
+
     def __init__(
         self,
         observation_space: spaces.Space[Any],
@@ -139,9 +141,9 @@ class HybridActorCriticPolicy(ActorCriticPolicy):
     def _build(self, lr_schedule: Schedule) -> None:
         arch = self.net_arch if isinstance(self.net_arch, dict) else {"pi": self.net_arch, "vf": self.net_arch}
         towers = _Towers(self.feature_layer, tuple(arch["pi"]), tuple(arch["vf"]))
-        self.mlp_extractor = towers  # type: ignore[assignment]  # same interface as SB3's MlpExtractor
+        self.mlp_extractor: Any = towers  # the interface of SB3's MlpExtractor
         hybrid = self._hybrid
-        self.action_net = HybridHead(  # type: ignore[assignment]
+        self.action_net = HybridHead(
             towers.latent_dim_pi,
             self.n_choices,
             self.n_continuous,
@@ -183,12 +185,13 @@ class HybridActorCriticPolicy(ActorCriticPolicy):
         return self._to_action(carrier), values, law.log_prob(carrier)
 
     def evaluate_actions(self, obs: PyTorchObs, actions: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Values (n, 1), log-probabilities (n,) and entropies (n,) of actions taken at observations."""
+        """Values (n, 1), log-probabilities (n,) and entropies (n,) or None of actions taken at observations."""
         assert isinstance(obs, Tensor)
         features = self.features_extractor(obs.float())
         law = self.hybrid_distribution(obs, features)
         values = self.value_net(self.mlp_extractor.forward_critic(features))
-        return values, law.log_prob(self._to_carrier(actions)), law.entropy()
+        entropy = law.entropy() if self.with_entropy else None
+        return values, law.log_prob(self._to_carrier(actions)), entropy
 
     def get_distribution(self, obs: PyTorchObs) -> Distribution:
         """SB3's distribution classes have no hybrid law: use `hybrid_distribution`."""

@@ -13,7 +13,7 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 
-from .callbacks import DinkelbachCallback
+from .callbacks import DinkelbachCallback, with_outer_loop
 from .critic import FractionalLSTD
 from .policies import HybridActorCriticPolicy
 from .returns import Advantages, differential_advantages, discounted_advantages, standardise, time_discount
@@ -110,14 +110,12 @@ class FractionalPPO(PPO):
 
     def _setup_model(self) -> None:
         super()._setup_model()
+        self.policy.with_entropy = self.ent_coef > 0.0
         ridge = self.policy.feature_layer.per_linear(_RIDGE, _RIDGE_COMPRESSED, _RIDGE)
         self.lstd = FractionalLSTD(ridge.size, self.critic_memory, ridge)
 
     def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
-        if self.outer_loop is not None:
-            given = callback if isinstance(callback, list) else [] if callback is None else [callback]
-            callback = [self.outer_loop, *given]  # type: ignore[list-item]
-        return super()._init_callback(callback, progress_bar)
+        return super()._init_callback(with_outer_loop(self.outer_loop, callback), progress_bar)
 
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int

@@ -97,7 +97,7 @@ def differential_advantages(
     delta = reward + next_value - value
     if winsorise > 0.0:
         delta = np.clip(delta, *np.quantile(delta, [winsorise, 1.0 - winsorise]))
-    # The mean of the raw rewards would be the textbook gain; the mean difference stays consistent when they are clipped.
+    # The textbook gain is the mean reward; the mean difference stays consistent when differences are clipped.
     gain = float(delta.mean())
     advantage = accumulate(delta - gain, np.full_like(delta, lam), cut)
     target = advantage + value

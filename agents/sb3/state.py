@@ -162,6 +162,7 @@ def _restore_generators(model: BaseAlgorithm, state: Snapshot) -> None:
     version, gauss = saved["python"]
     random.setstate((version, tuple(int(word) for word in state.arrays["generator:python"]), gauss))
     name, position, has_gauss, cached = saved["numpy"]
-    np.random.set_state((name, state.arrays["generator:numpy"], position, has_gauss, cached))  # noqa: NPY002
+    key = np.array(state.arrays["generator:numpy"], np.uint32)
+    np.random.set_state((name, key, position, has_gauss, cached))  # noqa: NPY002
     torch.set_rng_state(torch.from_numpy(np.array(state.arrays["generator:torch"])))
     model.action_space.np_random.bit_generator.state = saved["actions"]

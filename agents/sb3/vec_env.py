@@ -41,7 +41,7 @@ class StepArrays(NamedTuple):
 class SemiMarkovVecEnv(VecEnv):
     """A Gymnasium `VectorEnv` in SAME_STEP mode as an SB3 `VecEnv`, batched all the way.
 
-    Every info holds `cost`, `duration` and `time` (and `device`, `kind` where the environment tells them); the lanes that
+    Every info holds `cost`, `duration` and `time` (and `device`, `kind` where the environment tells them); lanes that
     end also hold `terminal_observation`, `TimeLimit.truncated` and `episode`. The same data stand in `last_arrays`.
 
     Args:
@@ -65,7 +65,7 @@ class SemiMarkovVecEnv(VecEnv):
     def reset(self) -> NDArray[np.float32]:
         """Reset every lane with the seeds set by `seed`; lane i gets seed + i."""
         seeds = self._seeds if any(seed is not None for seed in self._seeds) else None
-        observation, info = self.venv.reset(seed=seeds)
+        observation, _ = self.venv.reset(seed=seeds)  # type: ignore[arg-type]  # Gymnasium's hint lacks lists
         self.reset_infos = [{} for _ in range(self.num_envs)]
         self._returns[:] = 0.0
         self._lengths[:] = 0
@@ -116,8 +116,8 @@ class SemiMarkovVecEnv(VecEnv):
         else:
             final = np.empty((0, *(self.observation_space.shape or ())), np.float32)
         device = np.asarray(info["device"], np.int64) if "device" in info else np.zeros(self.num_envs, np.int64)
-        values = (_column(info, name).astype(np.float64) for name in ("cost", "duration", "time"))
-        return StepArrays(*values, device, terminated, truncated, final)
+        cost, duration, time = (_column(info, name).astype(np.float64) for name in ("cost", "duration", "time"))
+        return StepArrays(cost, duration, time, device, terminated, truncated, final)
 
     def close(self) -> None:
         """Close the vector environment."""
@@ -126,14 +126,14 @@ class SemiMarkovVecEnv(VecEnv):
     def get_state(self) -> dict[str, NDArray[Any]]:
         """Everything needed to continue bit for bit: the simulator's state and the running episode sums."""
         own = {"adapter.returns": self._returns.copy(), "adapter.lengths": self._lengths.copy()}
-        return dict(self.venv.unwrapped.get_state()) | own  # type: ignore[attr-defined]
+        return dict(self.venv.unwrapped.get_state()) | own
 
     def set_state(self, state: dict[str, NDArray[Any]]) -> None:
         """Continue from what `get_state` returned."""
         self._returns = np.array(state["adapter.returns"])
         self._lengths = np.array(state["adapter.lengths"])
         inner = {name: value for name, value in state.items() if not name.startswith("adapter.")}
-        self.venv.unwrapped.set_state(inner)  # type: ignore[attr-defined]
+        self.venv.unwrapped.set_state(inner)
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
         """The attribute of the vector environment, once per lane asked for."""

@@ -117,7 +117,8 @@ def test_unused_parts_get_no_gradient() -> None:
     uses = (torch.zeros(5, dtype=torch.bool), torch.ones(5, dtype=torch.bool))  # updates only
     law_ = head(latent, uses)
     (law_.log_prob(law_.sample()) + law_.entropy()).sum().backward()
-    assert head.choice is not None and head.location is not None
+    assert head.choice is not None
+    assert head.location is not None
     assert not head.choice.weight.grad.any()
     assert head.location.weight.grad.any()
 

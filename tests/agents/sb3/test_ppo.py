@@ -112,9 +112,7 @@ def test_least_squares_critic_knows_what_the_age_costs() -> None:
 
 @pytest.mark.parametrize("family", ["squashed", "beta", "censored"])
 def test_predictions_are_valid_decisions_for_every_family(family: str) -> None:
-    model = build(
-        "fractional_ppo", env_kwargs={"preset": "small"}, num_envs=4, n_steps=8, batch_size=32, family=family
-    )
+    model = build("fractional_ppo", env_kwargs={"preset": "small"}, num_envs=4, n_steps=8, batch_size=32, family=family)
     model.learn(96)
     policy = policy_of(model)
     batch = np.array([[0, 1.0, 1.0, 0.0, 2.0], [1, 1.0, 3.0, 2.0, 0.0]], np.float32)
