@@ -164,7 +164,7 @@ class Dinkelbach:
         size = 1 if self.agents is None else self.agents
         allowed = "a finite number" if self.agents is None else f"finite numbers, one for each of {size} agents"
         try:
-            array = np.array(value, dtype=np.float64)
+            array = np.asarray(value, dtype=np.float64).copy()  # in two steps: torch warns when asked for a copy
         except (TypeError, ValueError):
             raise InvalidInputError.of(field, allowed, value) from None
         if array.ndim == 0 and (spread or size == 1):

@@ -1,11 +1,13 @@
 """Tutorial 1: a plain torch loop on the vector environment.
 
-A lone device sends status updates. Its *age* (s) is the time since its newest completed update was generated. The device
+A lone device sends status updates. Its *age* (s) is the time since its newest completed update was generated. It
 chooses how long to wait (s) before each new update, and wants the smallest mean age. The loop is an ordinary
 actor-critic; decisions that take time change two lines only: the priced reward and the discount.
 
 Run it: `python docs/tutorials/torch_loop.py` (about 15 seconds on one core).
 """
+
+from collections.abc import Callable
 
 import gymnasium
 import numpy as np
@@ -73,8 +75,8 @@ for _ in range(100):
     outer.update(cost.sum(), duration.sum())
 
 
-def mean_age(wait_rule) -> float:
-    """Mean age (s) of a wait rule in 256 fresh systems: the same seeds, hence the same service times, for every rule."""
+def mean_age(wait_rule: Callable[[torch.Tensor], torch.Tensor]) -> float:
+    """Mean age (s) of a wait rule in 256 fresh systems: same seeds, hence the same service times, for every rule."""
     env = gymnasium.make_vec("edgewise/AoIOffload-v0", num_envs=256, preset="single", z_max=3.0, horizon=1e6)
     obs, _ = env.reset(seed=10_000)
     for _ in range(1000):

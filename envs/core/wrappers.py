@@ -33,7 +33,7 @@ def checked_ratio(ratio: RatioLike) -> npt.NDArray[np.float64]:
     """
     allowed = "a finite number or a non-empty sequence of finite numbers, one per agent"
     try:
-        array = np.array(ratio, dtype=np.float64)
+        array = np.asarray(ratio, dtype=np.float64).copy()  # in two steps: torch warns when asked for a copy
     except (TypeError, ValueError):
         raise InvalidInputError.of("ratio", allowed, ratio) from None
     if array.ndim > 1 or array.size == 0 or not np.isfinite(array).all():
