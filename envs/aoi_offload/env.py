@@ -50,6 +50,20 @@ class AoIOffloadEnv(ScalarFace):
     first-come-first-served edge nodes. Service times are random, and the queues hold the other devices' tasks too.
     Device 0 learns; the others follow ``background``. (Jin et al., arXiv 2312.10418, system model.)
 
+    ## Example
+
+    >>> import gymnasium
+    >>> import edgewise
+    >>> env = gymnasium.make("edgewise/AoIOffload-v0", preset="single")
+    >>> obs, info = env.reset(seed=0)  # runs to the first completion: kind 0, choose the wait
+    >>> obs.shape, info["kind"]
+    ((4,), 0)
+    >>> obs, reward, terminated, truncated, info = env.step({"server": 0, "wait": [0.5]})
+    >>> info["kind"], info["duration"], reward == -info["cost"]  # 0.5 s later: kind 1, choose the server
+    (1, 0.5, True)
+    >>> round(env.unwrapped.optimum().value, 6)  # least mean age, s
+    1.901201
+
     ## Action space
 
     `Dict({"server": Discrete(N + 1), "wait": Box(0, Z_max, (1,))})`: server 0 is local; the wait is in seconds. In the
@@ -193,6 +207,14 @@ class AoIOffloadEnv(ScalarFace):
 
 class AoIOffloadVectorEnv(VectorFace):
     """The vector twin of `AoIOffloadEnv`: lane i with seed s + i equals the scalar environment seeded s + i.
+
+    >>> import gymnasium, numpy, edgewise
+    >>> envs = gymnasium.make_vec("edgewise/AoIOffload-v0", num_envs=3, preset="paper", autoreset_mode="SAME_STEP")
+    >>> obs, info = envs.reset(seed=0)
+    >>> action = {"server": numpy.array([0, 1, 2]), "wait": numpy.full((3, 1), 0.5)}  # the wait in seconds
+    >>> obs, reward, terminated, truncated, info = envs.step(action)
+    >>> obs.shape, info["duration"]
+    ((3, 6), array([0.5, 0.5, 0.5]))
 
     Args:
         num_envs: number of lanes n.

@@ -129,6 +129,17 @@ class AoIOffloadAEC(_GameFace, AECEnv[str, Obs, dict[str, Any]]):
     decision. At the horizon all devices are truncated at once, each with its open interval.
     (Jin et al., arXiv 2409.16832: the semi-Markov game.)
 
+    >>> from edgewise.envs.aoi_offload import aec_env
+    >>> env = aec_env(preset="small", horizon=60.0)
+    >>> env.reset(seed=0)
+    >>> ages = []
+    >>> for agent in env.agent_iter():
+    ...     obs, reward, terminated, truncated, info = env.last()
+    ...     ages.append(float(obs[2]))  # the age of this device, s
+    ...     env.step(None if truncated else {"server": 1, "wait": [0.5]})
+    >>> env.agents, min(ages) > 0
+    ([], True)
+
     Spaces, info keys, `preset`, `params`, `horizon` and `objective` are those of `AoIOffloadEnv`. Decisions are staged.
 
     Raises:
@@ -227,6 +238,16 @@ class AoIOffloadParallel(_GameFace, ParallelEnv[str, Obs, dict[str, Any]]):
     Every device gets the cost and duration of the step, so that its sums between two of its own decisions equal those
     of the AEC environment. In the drop mode `deadline` a stretch counts as `processing` until the drop happens, where
     AEC calls the whole attempt `dropped`.
+
+    >>> from edgewise.envs.aoi_offload import parallel_env
+    >>> env = parallel_env(preset="small")
+    >>> obs, infos = env.reset(seed=0)
+    >>> sum(info["must_act"] for info in infos.values())
+    1
+    >>> actions = {agent: {"server": 1, "wait": [0.5]} for agent in env.agents}  # the wait in seconds
+    >>> obs, rewards, terminations, truncations, infos = env.step(actions)
+    >>> len({info["time"] for info in infos.values()})  # one clock, s
+    1
 
     Raises:
         InvalidInputError: an argument is unknown or out of range.
@@ -335,6 +356,18 @@ class AoIOffloadGameEnv(ScalarFace):
     time since its own previous decision. Steps of different devices interleave, so learners regroup by (lane, device)
     before they compute returns. (Jin et al., arXiv 2409.16832: the semi-Markov game.)
 
+    ## Example
+
+    >>> import gymnasium
+    >>> import edgewise
+    >>> env = gymnasium.make("edgewise/AoIOffloadGame-v0", preset="small")
+    >>> obs, info = env.reset(seed=0)
+    >>> int(obs[0]) == info["device"]  # who decides now
+    True
+    >>> obs, reward, terminated, truncated, info = env.step({"server": 1, "wait": [0.5]})
+    >>> info["duration"] > 0, reward == -info["cost"]  # s; s^2
+    (True, True)
+
     ## Observation space
 
     The device's index, then the columns of `AoIOffloadEnv`: kind, Y, age, time since own last completion, queues.
@@ -389,6 +422,14 @@ class AoIOffloadGameEnv(ScalarFace):
 
 class AoIOffloadGameVectorEnv(VectorFace):
     """The event stream with many lanes: lane i with seed s + i equals `AoIOffloadGameEnv` seeded s + i.
+
+    >>> import gymnasium, numpy, edgewise
+    >>> envs = gymnasium.make_vec("edgewise/AoIOffloadGame-v0", num_envs=1024, preset="paper")
+    >>> obs, info = envs.reset(seed=0)
+    >>> action = {"server": numpy.ones(1024, int), "wait": numpy.full((1024, 1), 0.5)}  # the wait in seconds
+    >>> obs, reward, terminated, truncated, info = envs.step(action)
+    >>> obs.shape, info["device"].shape  # columns: the device's index first
+    ((1024, 7), (1024,))
 
     Args:
         num_envs: number of lanes n.
