@@ -89,6 +89,6 @@ class FractionalD3QNDDPGConfig(LearnerSection):
     horizon: float | None = Field(default=None, gt=0, description="[s] discounting horizon; none: average criterion")
     init_mean: float = Field(default=0.1, gt=0, lt=1, description="[-] first wait, as a share of its range")
     hidden: Widths = Field(default=(64, 64), description="[-] hidden layers of the actor")
-    critic_hidden: Widths = Field(default=(), description="[-] hidden layers of the critics; none: linear models")
+    critic_hidden: Widths = Field(default=(64, 64), description="[-] hidden layers of the critics; none: linear")
     fidelity: Literal["corrected", "paper"] = "corrected"
     defects: tuple[Defect, ...] = Field(default=(), description="single defects of the released code, by name")

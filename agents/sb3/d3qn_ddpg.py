@@ -59,7 +59,7 @@ class D3QNDDPGPolicy(BasePolicy):
         kind_column: int | None = 0,
         ignored: tuple[int, ...] = (),
         hidden: tuple[int, ...] = (64, 64),
-        critic_hidden: tuple[int, ...] = (),
+        critic_hidden: tuple[int, ...] = (64, 64),
         init_mean: float = 0.1,
         batch_moments: bool = False,
     ) -> None:
@@ -163,6 +163,12 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
     | ``offload_only`` (the released default command, not part of ``paper``) | no waiting agent: the wait is 0 |
 
     ``fidelity="paper"`` also uses the published discounts per decision, 0.9 for offloading and 0.99 for waiting.
+
+    **Can I use?**
+
+    | Discrete | Box | hybrid | masks | recurrent | asynchronous multi-agent | SMDP | resume |
+    | --- | --- | --- | --- | --- | --- | --- | --- |
+    | ❌ | ❌ | ✔️ | ❌ | ❌ | ❌ | ✔️ | ✔️ |
 
     Args:
         policy: `D3QNDDPGPolicy`.

@@ -65,6 +65,12 @@ class FractionalPPO(PPO):
     advantages with hardly any noise, even where service times are heavy-tailed. ``critic="network"`` trains SB3's value
     network by gradient instead.
 
+    **Can I use?**
+
+    | Discrete | Box | hybrid | masks | recurrent | asynchronous multi-agent | SMDP | resume |
+    | --- | --- | --- | --- | --- | --- | --- | --- |
+    | ✔️ | ✔️ | ✔️ | ✔️ | ❌ | ❌ | ✔️ | ✔️ |
+
     Args:
         policy: `HybridActorCriticPolicy` (or the name ``"HybridPolicy"``).
         env: an SB3 `VecEnv` whose infos hold `cost` and `duration`, best a `SemiMarkovVecEnv`.
