@@ -28,6 +28,7 @@ def make_app() -> SubcommandApp:
     app.command(report)
     app.command(verify)
     app.command(simulate, name="simulate", help="Run scripted policies in the compiled simulator.")
+    app.command(reproduce)
     app.command(bench)
     app.command(envs)
     return app
@@ -99,6 +100,29 @@ def report(run: Run) -> int:
     from ..eval.report import write_report
 
     print(f"report: {write_report(run)}")
+    return 0
+
+
+def reproduce(
+    study: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="STUDY")] = "aoi-single",
+    budget: Literal["smoke", "full"] = "smoke",
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None,
+) -> int:
+    """Train and evaluate every configuration of a study; finished cells are not run again.
+
+    Args:
+        study: Name of the study: aoi-single.
+        budget: smoke (does it run?) or full (three seeds, the documented figures).
+        out: Folder of the runs and of results.json; default runs/reproduce/STUDY-BUDGET.
+    """
+    from ..eval.reproduce import RESULTS
+    from ..eval.reproduce import reproduce as run_study
+    from ..train.progress import make_progress
+    from .output import print_study
+
+    folder = out or Path("runs") / "reproduce" / f"{study}-{budget}"
+    print_study(run_study(study, budget, folder, make_progress=make_progress))
+    print(f"results: {folder / RESULTS}")
     return 0
 
 
