@@ -135,8 +135,6 @@ def _cell(config: str, seed: int, budget: Budget, out: Path, progress: Progress)
 def _check_same(folder: Path, settings: TrainConfig) -> None:
     if open_run(folder).config != settings:
         raise CheckpointError(f"{folder}: holds a run with another configuration; choose another folder")
-            f"{folder}: holds a run with another configuration; choose another folder for the results"
-        )
 
 
 def _score(evaluation: Evaluation) -> dict[str, Any]:
