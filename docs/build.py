@@ -1,0 +1,250 @@
+"""Fill the generated parts of the pages: `make docs`, or `python docs/build.py`.
+
+A page is Markdown. What stands between ``<!-- generated: NAME ARGUMENT -->`` and ``<!-- end -->`` is written by the
+function NAME below from docstrings and schemas; the rest is written by hand. ``--check`` writes nothing and fails if a
+page is out of date.
+"""
+
+from __future__ import annotations
+
+import ast
+import enum
+import importlib
+import inspect
+import re
+import sys
+import typing
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).resolve().parent
+_REGION = re.compile(r"(<!-- generated: (\w+) ?(\S*) -->\n).*?(<!-- end -->)", re.DOTALL)
+_SECTION = re.compile(r"(Args|Attributes|Returns|Raises):")
+
+
+# --- docstrings -------------------------------------------------------------------------------------------------------
+
+
+def load(dotted: str) -> Any:
+    """The object behind a dotted name; a class or function of a module, or the module."""
+    try:
+        return importlib.import_module(dotted)
+    except ModuleNotFoundError:
+        module, _, name = dotted.rpartition(".")
+        return getattr(importlib.import_module(module), name)
+
+
+def split(doc: str) -> tuple[str, dict[str, str]]:
+    """A Google-style docstring as prose and its sections; what follows a section unindented is prose again."""
+    prose: list[str] = []
+    sections: dict[str, list[str]] = {}
+    current = prose
+    for line in inspect.cleandoc(doc).splitlines():
+        if match := _SECTION.fullmatch(line):
+            current = sections.setdefault(match[1], [])
+            continue
+        if line and not line.startswith(" "):
+            current = prose
+        current.append(line)
+    return "\n".join(prose), {name: inspect.cleandoc("\n" + "\n".join(lines)) for name, lines in sections.items()}
+
+
+def entries(section: str) -> list[tuple[str, str]]:
+    """``name: text`` entries of a section, continuation lines joined."""
+    joined = re.sub(r"\n\s+", " ", section)
+    pairs = (line.partition(": ") for line in joined.splitlines() if line)
+    return [(name, text) for name, _, text in pairs]
+
+
+def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A Markdown table."""
+    titles = list(header)
+    lines = [titles, ["---"] * len(titles), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def markdown(prose: str) -> str:
+    """Prose of a docstring as Markdown: code in single backticks, doctests fenced, reStructuredText tables as pipes."""
+
+    def pipes(match: re.Match[str]) -> str:
+        columns = [slice(*run.span()) for run in re.finditer("=+", match[1])]
+        columns[-1] = slice(columns[-1].start, None)
+        head, *body = ([line[c].strip() for c in columns] for line in (match[2], *match[3].splitlines()))
+        return table(head, body) + "\n"
+
+    text = re.sub(r"(?m)^(=+ [= ]+)\n(.+)\n\1\n((?:(?!=).+\n)+)\1\n?", pipes, prose + "\n")
+    text = re.sub(r"(?m)^(>>> (?:.+\n?)+)", lambda m: f"```pycon\n{m[1].rstrip()}\n```\n", text)
+    return re.sub(r"``(.+?)``", r"`\1`", text).strip()
+
+
+def summary(doc: str) -> str:
+    """The first paragraph of a docstring on one line."""
+    return markdown(inspect.cleandoc(doc).split("\n\n")[0].replace("\n", " "))
+
+
+def arguments(callable_: Any, section: str) -> str:
+    """The arguments of a class or function with their defaults."""
+    signature = inspect.signature(callable_).parameters
+
+    def default(name: str) -> str:
+        value = getattr(signature.get(name), "default", inspect.Parameter.empty)
+        if value is inspect.Parameter.empty:
+            return ""
+        return f"`{type(value).__name__}.{value.name}`" if isinstance(value, enum.Enum) else f"`{value!r}`"
+
+    rows = ((f"`{name}`", default(name), markdown(text)) for name, text in entries(section))
+    return table(("argument", "default", "meaning"), rows)
+
+
+# --- what a page may ask for ------------------------------------------------------------------------------------------
+
+
+def docstring(dotted: str) -> str:
+    """Prose, arguments, attributes and errors of a class or function, or the prose of a module."""
+    thing = load(dotted)
+    prose, sections = split(thing.__doc__)
+    parts = []
+    if not inspect.ismodule(thing):
+        parts.append(f"{'Class' if inspect.isclass(thing) else 'Function'} `{dotted}`")
+    parts.append(markdown(prose))
+    if "Args" in sections:
+        parts.append("**Arguments**\n\n" + arguments(thing, sections["Args"]))
+    if "Attributes" in sections:
+        rows = ((f"`{name}`", markdown(text)) for name, text in entries(sections["Attributes"]))
+        parts.append("**Attributes**\n\n" + table(("attribute", "meaning"), rows))
+    if "Returns" in sections:
+        parts.append("**Returns** " + markdown(re.sub(r"\s+", " ", sections["Returns"])))
+    if "Raises" in sections:
+        lines = (f"- `{name}`: {markdown(text)}" for name, text in entries(sections["Raises"]))
+        parts.append("**Raises**\n\n" + "\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def subsection(dotted: str) -> str:
+    """A docstring whose headings are one level deeper."""
+    return re.sub(r"(?m)^#", "##", docstring(dotted))
+
+
+def members(dotted: str) -> str:
+    """The public methods and properties that a class defines itself."""
+    cls = load(dotted)
+    rows = []
+    for name, member in vars(cls).items():
+        target = member.fget if isinstance(member, property) else inspect.unwrap(getattr(member, "__func__", member))
+        if name.startswith("_") or not inspect.isfunction(target) or not target.__doc__:
+            continue
+        names = [p for p in inspect.signature(target).parameters if p != "self"]
+        call = f"`{name}`" if isinstance(member, property) else f"`{name}({', '.join(names)})`"
+        rows.append((call, summary(target.__doc__)))
+    return table(("member", "meaning"), rows)
+
+
+def parameters(dotted: str) -> str:
+    """Fields of a pydantic model: default, unit, range, meaning."""
+    rows = []
+    for name, schema in load(dotted).model_json_schema()["properties"].items():
+        found = re.fullmatch(r"\[(.+?)\] (.*)", schema.get("description", ""))
+        unit, meaning = found.groups() if found else ("-", schema.get("description", ""))
+        default = schema.get("default")
+        rows.append((f"`{name}`", f"`{default}`", unit, bounds(schema), meaning))
+    return table(("parameter", "default", "unit", "range", "meaning"), rows)
+
+
+def bounds(schema: dict[str, Any]) -> str:
+    """The range of a JSON schema in words."""
+    if "const" in schema or "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
+    if "anyOf" in schema:
+        return "; or ".join(bounds(part) for part in schema["anyOf"])
+    kind = schema.get("type")
+    if kind == "array":
+        limit = f", at most {schema['maxItems']}" if "maxItems" in schema else ""
+        return f"list of {bounds(schema['items'])}{limit}"
+    if kind not in ("integer", "number"):
+        return {"null": "none", "boolean": "true, false"}.get(str(kind), "see meaning")
+    low = f"({schema['exclusiveMinimum']:g}" if "exclusiveMinimum" in schema else f"[{schema.get('minimum', -inf):g}"
+    high = f"{schema['exclusiveMaximum']:g})" if "exclusiveMaximum" in schema else f"{schema.get('maximum', inf):g}]"
+    return f"{low}, {high}".replace("[-inf", "(-inf").replace("inf]", "inf)").replace("e+0", "e")
+
+
+inf = float("inf")
+
+
+def presets(dotted: str) -> str:
+    """What each preset changes against the defaults."""
+    rows = (
+        (f"`{name}`", ", ".join(f"`{field} = {value!r}`" for field, value in changes.items()) or "nothing")
+        for name, changes in load(dotted).items()
+    )
+    return table(("preset", "differs from the defaults in"), rows)
+
+
+def schema(dotted: str) -> str:
+    """Keys of a TypedDict: whether they are always there, and their meaning."""
+    cls = load(dotted)
+    hints = typing.get_type_hints(cls, include_extras=True)
+    optional = {key for key, hint in hints.items() if typing.get_origin(hint) is typing.NotRequired}
+    rows = (
+        (f"`{key}`", "always" if cls.__total__ and key not in optional else "where it applies", markdown(text))
+        for key, text in entries(split(cls.__doc__)[1]["Attributes"])
+    )
+    return table(("key", "present", "meaning"), rows)
+
+
+def summaries(dotted: str) -> str:
+    """First sentence of every function that a package exports."""
+    package = load(dotted)
+    functions = {name: getattr(package, name) for name in package.__all__}
+    rows = ((f"`{name}`", summary(f.__doc__)) for name, f in functions.items() if inspect.isfunction(f))
+    return table(("function", "meaning"), rows)
+
+
+def pages(folder: str) -> str:
+    """Links to the pages or scripts of a folder, each with its title."""
+    lines = []
+    for path in sorted((DOCS / folder).iterdir()):
+        if path.suffix == ".md":
+            title = path.read_text().split("\n", 1)[0].removeprefix("# ")
+        elif path.suffix == ".py":
+            title = (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n", 1)[0].rstrip(".")
+        else:
+            continue
+        lines.append((title, f"- [{title}]({folder}/{path.name})"))
+    return "\n".join(line for _, line in sorted(lines))
+
+
+GENERATORS: dict[str, Callable[[str], str]] = {
+    f.__name__: f for f in (docstring, subsection, members, parameters, presets, schema, summaries, pages)
+}
+
+
+# --- pages ------------------------------------------------------------------------------------------------------------
+
+
+def fill(text: str) -> str:
+    """A page with its generated parts renewed."""
+
+    def renew(match: re.Match[str]) -> str:
+        return f"{match[1]}\n{GENERATORS[match[2]](match[3])}\n\n{match[4]}"
+
+    return _REGION.sub(renew, text)
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or with ``--check`` report those that are out of date."""
+    stale = []
+    for path in sorted(DOCS.rglob("*.md")):
+        old = path.read_text()
+        new = fill(old)
+        if new != old:
+            stale.append(path.relative_to(DOCS.parent))
+            if "--check" not in arguments:
+                path.write_text(new)
+    done = "out of date" if "--check" in arguments else "written"
+    print("\n".join(f"{path}: {done}" for path in stale) or "docs: up to date")
+    return int(bool(stale) and "--check" in arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
