@@ -187,7 +187,7 @@ def test_paper_fidelity_is_all_defects_of_the_algorithm_and_trains() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_beats_zero_wait_on_a_lone_device() -> None:
+def test_reaches_the_optimum_of_a_lone_device() -> None:
     model = build("fractional_d3qn_ddpg", env_kwargs={"preset": "single"}, num_envs=64, seed=0)
     model.learn(200_000)
     value = wait_rule_value(wait_function(policy_of(model)), "exponential", z_max=20.0)
