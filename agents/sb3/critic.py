@@ -1,5 +1,7 @@
 """Least-squares temporal differences for ratio objectives: values of cost and of duration, priced when read."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -64,8 +66,8 @@ class FractionalLSTD:
             ("weight", weight.sum()),
         ):
             setattr(self, name, keep * getattr(self, name) + value)
-        left: FloatArray = self.matrix
-        right: FloatArray = self.targets
+        left: NDArray[Any] = self.matrix
+        right: NDArray[Any] = self.targets
         if discount is None:
             # Centred test functions: relative values have a free constant, and the ends of a finite rollout must not
             # set it (they would, at a large value, and collinear features would carry it into the slopes).

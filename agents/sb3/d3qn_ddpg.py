@@ -253,8 +253,8 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
         """Actions for the environment, and the form in which they are stored."""
         assert isinstance(self._last_obs, np.ndarray)
         if self.num_timesteps < learning_starts:
-            epsilon: NDArray[np.float64] = np.ones(n_envs)
-            noise: NDArray[np.float64] = np.full(n_envs, max(self.noise, 1.0))
+            epsilon: NDArray[Any] = np.ones(n_envs)
+            noise: NDArray[Any] = np.full(n_envs, max(self.noise, 1.0))
         else:
             left = max(0.0, 1.0 - (1.0 - self._current_progress_remaining) / self.explore_share)
             exploring = np.arange(n_envs) < max(self.first_measuring_lane, 1)
