@@ -173,7 +173,7 @@ def _d3qn_ddpg(env: SemiMarkovVecEnv, config: FractionalD3QNDDPGConfig, seed: in
 
 def _linear(rate: float) -> Callable[[float], float]:
     def schedule(progress_remaining: float) -> float:
-        return rate * progress_remaining
+        return rate * max(progress_remaining, 0.0)  # the last rollout may end beyond the total
 
     return schedule
 

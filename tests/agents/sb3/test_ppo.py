@@ -192,3 +192,11 @@ def test_matches_the_best_rule_beside_saturated_edges() -> None:
     best = lane_ages(local_threshold)
     excess = (lane_ages(policy_of(model).act) - best) / best.mean()
     assert excess.mean() + 1.96 * excess.std(ddof=1) / np.sqrt(len(excess)) < 0.01
+
+
+def test_annealing_never_turns_the_learning_rate_negative() -> None:
+    model = build("fractional_ppo", env_kwargs={"preset": "single"}, num_envs=8, n_steps=16, batch_size=64)
+    model.learn(300)  # three rollouts: 384 decisions
+    assert model._current_progress_remaining < 0.0
+    assert isinstance(model, FractionalPPO)
+    assert model.policy.optimizer.param_groups[0]["lr"] == 0.0
