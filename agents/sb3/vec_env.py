@@ -11,7 +11,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
 from ...envs.core.errors import InvalidInputError
-from ...envs.core.vector_wrappers import _column
+from ...envs.core.vector_wrappers import column
 
 FloatArray = NDArray[np.float64]
 
@@ -116,7 +116,7 @@ class SemiMarkovVecEnv(VecEnv):
         else:
             final = np.empty((0, *(self.observation_space.shape or ())), np.float32)
         device = np.asarray(info["device"], np.int64) if "device" in info else np.zeros(self.num_envs, np.int64)
-        cost, duration, time = (_column(info, name).astype(np.float64) for name in ("cost", "duration", "time"))
+        cost, duration, time = (column(info, name).astype(np.float64) for name in ("cost", "duration", "time"))
         return StepArrays(cost, duration, time, device, terminated, truncated, final)
 
     def close(self) -> None:

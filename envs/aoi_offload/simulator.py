@@ -49,9 +49,9 @@ class Buffers:
     """Where the kernel writes the results of a reset or step of L lanes."""
 
     def __init__(self, lanes: int, width: int) -> None:
-        self.obs = np.empty((lanes, width), np.float32)
-        self.out = np.empty((6, lanes))
-        self.ints = np.empty((2, lanes), np.int32)
+        self.obs = np.zeros((lanes, width), np.float32)  # zeros: lanes that a call leaves alone show no old memory
+        self.out = np.zeros((6, lanes))
+        self.ints = np.zeros((2, lanes), np.int32)
 
     def info(self, team: bool) -> dict[str, Any]:
         """The info of a single lane."""

@@ -22,7 +22,7 @@ from .wrappers import HybridCarrier, RatioLike, checked_ratio, missing_key, zero
 Step = tuple[Any, Any, Any, Any, dict[str, Any]]
 
 
-def _column(infos: Mapping[str, Any], key: str) -> npt.NDArray[Any]:
+def column(infos: Mapping[str, Any], key: str) -> npt.NDArray[Any]:
     """One value per lane, of the transition whose reward this step returns."""
     if key not in infos:
         raise missing_key(key)
@@ -90,12 +90,12 @@ class VectorRatioReward(_PricedVector):
     def _price(self, infos: Mapping[str, Any], live: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
         ratio = self._ratio
         if ratio.ndim:
-            device = np.where(live, _column(infos, "device"), 0)
+            device = np.where(live, column(infos, "device"), 0)
             if ((device < 0) | (device >= ratio.size)).any():
                 acts = f"device {int(device.max())} acts"
                 raise InvalidInputError.of("ratio", f"a number or one value per agent ({acts})", ratio.tolist())
             ratio = ratio[device]
-        price: npt.NDArray[np.float64] = -(_column(infos, "cost") - ratio * _column(infos, "duration"))
+        price: npt.NDArray[np.float64] = -(column(infos, "cost") - ratio * column(infos, "duration"))
         return price
 
 
@@ -114,10 +114,10 @@ class VectorRateReward(_PricedVector):
         super().__init__(env)
 
     def _price(self, infos: Mapping[str, Any], live: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-        duration = np.where(live, _column(infos, "duration"), 1.0)
+        duration = np.where(live, column(infos, "duration"), 1.0)
         if not (duration > 0).all():
             raise zero_duration(float(duration.min()))
-        rate: npt.NDArray[np.float64] = -_column(infos, "cost") / duration
+        rate: npt.NDArray[np.float64] = -column(infos, "cost") / duration
         return rate
 
 
