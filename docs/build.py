@@ -163,6 +163,8 @@ def bounds(schema: dict[str, Any]) -> str:
         return f"list of {bounds(schema['items'])}{limit}"
     if kind not in ("integer", "number"):
         return {"null": "none", "boolean": "true, false"}.get(str(kind), "see meaning")
+    if not schema.keys() & {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}:
+        return f"any {kind}"
     low = f"({schema['exclusiveMinimum']:g}" if "exclusiveMinimum" in schema else f"[{schema.get('minimum', -inf):g}"
     high = f"{schema['exclusiveMaximum']:g})" if "exclusiveMaximum" in schema else f"{schema.get('maximum', inf):g}]"
     return f"{low}, {high}".replace("[-inf", "(-inf").replace("inf]", "inf)").replace("e+0", "e")

@@ -1,0 +1,28 @@
+"""Examples in docstrings do what they say."""
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import edgewise.agents
+import edgewise.envs
+
+MODULES = [
+    info.name
+    for package in (edgewise.envs, edgewise.agents)
+    for info in pkgutil.walk_packages(package.__path__, package.__name__ + ".")
+]
+WITH_EXAMPLES = {"edgewise.envs.aoi_offload.env", "edgewise.envs.aoi_offload.game"}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples(name: str) -> None:
+    result = doctest.testmod(importlib.import_module(name))
+    assert result.failed == 0
+    assert result.attempted > 0 or name not in WITH_EXAMPLES
+
+
+def test_the_environments_have_examples() -> None:
+    assert set(MODULES) >= WITH_EXAMPLES
