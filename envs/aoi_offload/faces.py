@@ -18,7 +18,7 @@ from . import kernel
 from .drawing import RENDER_FPS, RENDER_MODES, Drawing
 from .params import AoIParams
 from .simulator import Buffers, Simulator
-from .state import COST, DURATION, IDLE, KIND, QUEUES, STREAM_OFFSET, TERM_0, TIME
+from .state import COST, DURATION, IDLE, KIND, QUEUES, STREAM_OFFSET, TIME
 
 Obs = NDArray[np.float32]
 Info = dict[str, Any]
@@ -364,18 +364,16 @@ class VectorFace(VectorEnv[Obs, dict[str, Any], NDArray[Any]]):
     ) -> tuple[Obs, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], Info]:
         """NEXT_STEP: the lanes that ended reset now, at cost and duration 0; the others step."""
         simulator = self._simulator
-        stepped, truncated = simulator.step(server, wait, skip=over)
+        buffers, truncated = simulator.step(server, wait, skip=over)
         fresh = simulator.reset(over)
-        reset_info = simulator.info(fresh) | {"time": fresh.out[TIME].copy()}
-        buffers = Buffers(self.num_envs, simulator.width)
-        buffers.obs[...] = np.where(over[:, None], fresh.obs, stepped.obs)
-        buffers.out[...] = np.where(over, fresh.out, stepped.out)
-        buffers.ints[...] = np.where(over, fresh.ints, stepped.ints)
-        buffers.out[COST, over] = buffers.out[DURATION, over] = 0.0
-        buffers.out[TERM_0:, over] = 0.0
+        lanes = np.flatnonzero(over)
+        buffers.obs[lanes] = fresh.obs[lanes]
+        buffers.ints[:, lanes] = fresh.ints[:, lanes]
+        buffers.out[:, lanes] = 0.0
+        buffers.out[TIME, lanes] = fresh.out[TIME, lanes]
         self._last = buffers
         self._done = truncated.copy()
-        info = simulator.info(buffers) | {"reset_info": reset_info, "_reset_info": over.copy()}
+        info = simulator.info(buffers) | {"reset_info": simulator.info(fresh), "_reset_info": over.copy()}
         if truncated.any():
             self._add_open_intervals(info, truncated, buffers)
         return buffers.obs, -info["cost"], np.zeros(self.num_envs, bool), truncated, info

@@ -5,8 +5,7 @@ Actions are uniform and drawn beforehand. Episodes have the default horizon, and
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import cycle, islice
 from typing import Any
 
@@ -20,7 +19,6 @@ from ...envs.aoi_offload.params import AoIParams
 from ...envs.aoi_offload.policies import rule
 from ...envs.aoi_offload.simulator import Buffers, Simulator
 from ...envs.aoi_offload.state import STAGED_AGENT
-from ...envs.core.extras import require
 from .heap import HeapGame
 from .idle import IdleAEC
 from .timing import Load
@@ -210,7 +208,7 @@ def parallel(warmup: int) -> Load:
     return load
 
 
-# --- resets and learners ----------------------------------------------------------------------------------------------
+# --- resets -----------------------------------------------------------------------------------------------------------
 
 
 def resets(preset: str) -> Load:
@@ -225,31 +223,3 @@ def lane_resets(lanes: int) -> Load:
     env = gymnasium.make_vec(GAME, num_envs=lanes, params=no_drop())
     env.reset(seed=0)
     return lambda steps: sum(lanes for _ in range(steps) if env.reset())
-
-
-@contextlib.contextmanager
-def learner(config: str) -> Iterator[Load]:
-    """Decisions of a packaged training configuration, updates included, on one thread.
-
-    Raises:
-        MissingExtraError: the learner's library is not installed.
-    """
-    from ...train.config import load_config
-    from ...train.learners import make_learner
-
-    torch = require("torch", "sb3")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    trained = make_learner(load_config(config))
-
-    def load(steps: int) -> int:
-        start = trained.steps
-        trained.learn(start + steps, lambda: None)
-        return trained.steps - start
-
-    try:
-        load(1)
-        yield load
-    finally:
-        trained.close()
-        torch.set_num_threads(threads)
