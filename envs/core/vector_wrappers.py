@@ -26,12 +26,12 @@ def column(infos: Mapping[str, Any], key: str) -> npt.NDArray[Any]:
     """One value per lane, of the transition whose reward this step returns."""
     if key not in infos:
         raise missing_key(key)
-    column = np.asarray(infos[key])
+    values = np.asarray(infos[key])
     final = infos.get("final_info")
     if isinstance(final, dict) and key in final:
         ended = final.get(f"_{key}", infos.get("_final_info", False))
-        column = np.where(ended, final[key], column)
-    return column
+        values = np.where(ended, final[key], values)
+    return values
 
 
 class _PricedVector(VectorWrapper, gym.utils.RecordConstructorArgs):
