@@ -29,7 +29,7 @@ class IdleAEC(AECEnv):  # type: ignore[misc]  # PettingZoo ships no types
         self._spaces = {
             agent: (game.observation_space(agent), game.action_space(agent)) for agent in self.possible_agents
         }
-        self._shape = game.observation_space(self.possible_agents[0]).shape
+        self._shape = game.last()[0].shape
         self._term_names = tuple(game.last()[4]["cost_terms"])
 
     def observation_space(self, agent: str) -> Any:
