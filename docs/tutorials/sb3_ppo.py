@@ -4,7 +4,7 @@ First SB3's PPO as it comes, on the environment behind two wrappers: `RatioRewar
 reward, and `FlatHybridAction` puts the action (server, wait) into one Box. Then `FractionalPPO`, which knows by itself
 that decisions take time and that an action has two parts.
 
-Run it: `python docs/tutorials/sb3_ppo.py` (about 20 seconds on one core).
+Run it: `python docs/tutorials/sb3_ppo.py` (about 20 seconds on one core; needs the extra `sb3`).
 """
 
 import gymnasium

@@ -4,7 +4,7 @@ A lone device sends status updates. Its *age* (s) is the time since its newest c
 chooses how long to wait (s) before each new update, and wants the smallest mean age. The loop is an ordinary
 actor-critic; decisions that take time change two lines only: the priced reward and the discount.
 
-Run it: `python docs/tutorials/torch_loop.py` (about 15 seconds on one core).
+Run it: `python docs/tutorials/torch_loop.py` (about 15 seconds on one core; needs the extra `sb3`, for torch).
 """
 
 from collections.abc import Callable

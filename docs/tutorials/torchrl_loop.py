@@ -3,7 +3,7 @@
 TorchRL's `GymEnv` takes the id as it stands. A reader says which parts of `info` a rollout keeps: the cost (s²) and the
 duration (s) of each decision, from which the reward is priced. Policy, rollout, advantage and loss are TorchRL's own.
 
-Run it: `python docs/tutorials/torchrl_loop.py` (about 15 seconds on one core).
+Run it: `python docs/tutorials/torchrl_loop.py` (about 15 seconds on one core; needs the extra `dev`, for TorchRL).
 """
 
 from typing import Any
