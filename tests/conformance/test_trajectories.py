@@ -39,6 +39,25 @@ def test_a_thousand_steps_are_the_same_in_two_fresh_processes(registered):
     assert hashes == [trajectory_hash(registered.make(), steps=STEPS)] * 2
 
 
+def test_uncompiled_code_takes_the_same_steps_bit_for_bit(case):
+    """The kernel's own source is its reference: coverage and debuggers see what the compiled code does."""
+    code = (
+        "import edgewise, gymnasium\n"
+        "from edgewise.envs.testing import trajectory_hash\n"
+        f"env = gymnasium.make({case.id!r}, **{case.settings!r})\n"
+        "print(trajectory_hash(env, steps=200))\n"
+    )
+    plain = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=140,
+        env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
+    ).stdout.strip()
+    assert plain == trajectory_hash(case.make(), steps=200)
+
+
 def test_trajectories_equal_the_golden_ones(case):
     found = trajectory_hash(case.make(), steps=STEPS, digits=DIGITS)
     if case.name not in GOLDEN:
