@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium import spaces
+from gymnasium.error import ResetNeeded
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
@@ -290,7 +291,10 @@ class AoIOffloadParallel(_GameFace, ParallelEnv[str, Obs, dict[str, Any]]):
         Raises:
             InvalidInputError: the deciding device's action is missing or malformed, or a used part is NaN or out of
                 range; the state is unchanged.
+            ResetNeeded: the episode is over, or has not begun.
         """
+        if not self.agents:
+            raise ResetNeeded("the episode is over (or has not begun): call reset() first")
         agent = self.possible_agents[self._world.lane["device"][0]]
         if agent not in actions:
             raise InvalidInputError(f"actions must hold one for {agent}, which must act")

@@ -356,6 +356,18 @@ def test_impossible_reset_masks_are_refused(mask):
     assert digest(vec.unwrapped.get_state()) == state
 
 
+def test_the_parallel_view_needs_a_reset_first_and_after_the_end():
+    env = parallel_env(preset="small", horizon=3.0)
+    actions = {agent: {"server": 0, "wait": [0.0]} for agent in env.possible_agents}
+    with pytest.raises(ResetNeeded, match="reset"):
+        env.step(actions)
+    env.reset(seed=0)
+    while env.agents:
+        env.step(actions)
+    with pytest.raises(ResetNeeded, match="reset"):
+        env.step(actions)
+
+
 @pytest.mark.parametrize("name", [SINGLE, GAME])
 def test_stepping_needs_a_reset_first_and_after_the_end(name):
     good = {"server": 0, "wait": np.zeros(1, np.float32)}
