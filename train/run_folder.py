@@ -194,7 +194,6 @@ def load_policy(run_dir: str | Path, checkpoint: Literal["best", "last"] | int =
 def provenance(config: TrainConfig, command: list[str]) -> dict[str, Any]:
     """What a reader needs to repeat the run: seeds, versions, revision, hardware, command line."""
     seeds = SeedTree(config.seed)
-    libraries = seeds.libraries()
     return {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": command,
@@ -203,9 +202,7 @@ def provenance(config: TrainConfig, command: list[str]) -> dict[str, Any]:
             "train": seeds.train,
             "evaluate": seeds.evaluate,
             "outer": seeds.outer,
-            "python": libraries.python,
-            "numpy": libraries.numpy,
-            "torch": libraries.torch,
+            "libraries": seeds.libraries,
         },
         "versions": versions(),
         "git": git_revision(),

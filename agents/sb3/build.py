@@ -68,14 +68,13 @@ def build(
     if isinstance(config, PPOConfig) and config.objective == "rate":
         venv = VectorRateReward(venv)
     env = SemiMarkovVecEnv(VectorFlatHybridAction(venv))
-    torch_seed = tree.libraries().numpy
     model: BaseAlgorithm
     if isinstance(config, FractionalPPOConfig):
-        model = _fractional_ppo(env, config, torch_seed)
+        model = _fractional_ppo(env, config, tree.libraries)
     elif isinstance(config, PPOConfig):
-        model = _ppo(env, config, torch_seed)
+        model = _ppo(env, config, tree.libraries)
     else:
-        model = _d3qn_ddpg(env, config, torch_seed)
+        model = _d3qn_ddpg(env, config, tree.libraries)
     env.seed(tree.train)  # after the model, which seeds its environment with the libraries' seed
     return model
 

@@ -31,15 +31,6 @@ class Role(IntEnum):
 
 
 @dataclass(frozen=True)
-class LibrarySeeds:
-    """Seeds of the libraries' own generators: `python` and `torch` below 2^63, `numpy` below 2^32."""
-
-    python: int
-    numpy: int
-    torch: int
-
-
-@dataclass(frozen=True)
 class SeedTree:
     """Seeds of one run.
 
@@ -88,10 +79,10 @@ class SeedTree:
             raise InvalidInputError.of("lanes", f"within [0, {LANE_LIMIT - 1}]", f"[{first}, {first + count - 1}]")
         return np.uint64(self.base(role) + first) + np.arange(count, dtype=np.uint64)
 
-    def libraries(self) -> LibrarySeeds:
-        """Seeds for the global generators of python, numpy and torch, which only third-party code uses."""
-        python, numpy, torch = (int(self._sequence(name).generate_state(1, np.uint64)[0]) for name in _LIBRARIES)
-        return LibrarySeeds(python >> 1, numpy >> 32, torch >> 1)
+    @property
+    def libraries(self) -> int:
+        """Seed (32 bits) of the global generators of python, numpy and torch, which only third-party code uses."""
+        return int(self._sequence("library/numpy").generate_state(1, np.uint64)[0] >> 32)
 
     def generator(self, name: str) -> np.random.Generator:
         """An independent generator for a named purpose, for example ``"bootstrap"``; same name, same stream."""
@@ -99,6 +90,3 @@ class SeedTree:
 
     def _sequence(self, name: str) -> np.random.SeedSequence:
         return np.random.SeedSequence(self.run_seed, spawn_key=(zlib.crc32(name.encode()),))
-
-
-_LIBRARIES = ("library/python", "library/numpy", "library/torch")

@@ -14,6 +14,7 @@ from edgewise.agents.sb3.build import build
 from edgewise.agents.sb3.state import restore, snapshot
 from edgewise.agents.snapshot import Snapshot
 from edgewise.envs.core.errors import CheckpointError
+from edgewise.envs.core.seeding import SeedTree
 
 LANES = 8
 SMALL: dict[str, dict[str, Any]] = {
@@ -76,6 +77,10 @@ def test_continues_bit_for_bit(algorithm: str) -> None:
     restore(resumed, saved[0])
     resumed.learn(2048 - resumed.num_timesteps, reset_num_timesteps=False)
     assert_equal(snapshot(whole), snapshot(resumed))
+
+
+def test_libraries_get_the_seed_that_a_run_records() -> None:
+    assert make("fractional_ppo", seed=3).seed == SeedTree(3).libraries
 
 
 def test_another_seed_gives_other_weights() -> None:
