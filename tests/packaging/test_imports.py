@@ -103,6 +103,12 @@ def test_command_names_the_missing_extra(wheel_contents: Path, missing: str, com
     assert not (wheel_contents / "run").exists(), "nothing half-written"
 
 
+@pytest.mark.parametrize("missing", ["torch", "stable_baselines3"])
+def test_learners_name_the_missing_extra(wheel_contents: Path, missing: str) -> None:
+    done = run(wheel_contents, "from edgewise.agents.sb3 import FractionalPPO", missing)
+    assert re.search(r"MissingExtraError: .*edgewise\[sb3\]", done.stderr), done.stderr
+
+
 def test_drawing_names_the_missing_extra(wheel_contents: Path) -> None:
     code = """
 import gymnasium
