@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -100,10 +101,13 @@ def simulate(
         InvalidInputError: an argument is out of range, or the horizon is too short for every device to complete a
             counted cycle.
     """
-    chosen = np.asarray(range(seeds) if isinstance(seeds, int) else seeds)
-    if chosen.ndim != 1 or len(chosen) == 0 or (chosen < 0).any():
-        raise InvalidInputError.of("seeds", "a positive number or a list of integers >= 0", seeds)
-    if not 0 < horizon < np.inf:
+    try:
+        chosen = np.array([index(s) for s in (range(seeds) if isinstance(seeds, int) else seeds)], np.uint64)
+    except (TypeError, OverflowError):
+        chosen = np.zeros(0, np.uint64)
+    if len(chosen) == 0:
+        raise InvalidInputError.of("seeds", "a positive number or a list of integers in [0, 2^64)", seeds)
+    if not (isinstance(horizon, float | int) and 0 < horizon < np.inf):
         raise InvalidInputError.of("horizon", "a finite positive number of seconds", horizon)
     rules = np.repeat(rule(params, policy, wait)[None], params.n_devices)
     if deviator is not None:
@@ -113,7 +117,7 @@ def simulate(
         rules[device] = rule(params, other_policy, other_wait)
     start = time.perf_counter()
     simulator = Simulator(params, rules, len(chosen), warmup=warmup)
-    simulator.seed(chosen.astype(np.uint64))
+    simulator.seed(chosen)
     simulator.reset(until=horizon)
     statistics = simulator.statistics()
     if not statistics["completions"].all():

@@ -283,6 +283,9 @@ def solve_additive(
         ratio: the coefficient.
         method: policy iteration (exact up to rounding), or (relative) value iteration to `tolerance`.
         tolerance: on the residual, relative to the largest priced cost.
+
+    Raises:
+        InvalidInputError: unknown method.
     """
     if method == "policy":
         return _policy_iteration(mdp, ratio)

@@ -23,7 +23,11 @@ Step = tuple[Any, Any, Any, Any, dict[str, Any]]
 
 
 def column(infos: Mapping[str, Any], key: str) -> npt.NDArray[Any]:
-    """One value per lane, of the transition whose reward this step returns."""
+    """One value per lane, of the transition whose reward this step returns.
+
+    Raises:
+        InvalidInputError: the key is missing.
+    """
     if key not in infos:
         raise missing_key(key)
     values = np.asarray(infos[key])

@@ -196,7 +196,11 @@ class HybridCarrier:
         self.space = spaces.Box(-1.0, 1.0, (1 + self.servers,), np.float32)
 
     def checked(self, action: npt.ArrayLike, leading: tuple[int, ...]) -> npt.NDArray[np.float64]:
-        """The carrier as float64, shape ``leading + (1 + K,)``; NaN, other shapes and values are refused."""
+        """The carrier as float64, shape ``leading + (1 + K,)``.
+
+        Raises:
+            InvalidInputError: another shape, or a value that is NaN or outside [-1, 1].
+        """
         shape = (*leading, 1 + self.servers)
         try:
             array = np.asarray(action, dtype=np.float64)
@@ -215,7 +219,11 @@ class HybridCarrier:
         return servers, np.clip(waits, self.low, self.high).astype(np.float32)
 
     def encode(self, action: Mapping[str, Any], leading: tuple[int, ...]) -> npt.NDArray[np.float32]:
-        """The carrier of a hybrid action, shape ``leading + (1 + K,)``."""
+        """The carrier of a hybrid action, shape ``leading + (1 + K,)``.
+
+        Raises:
+            InvalidInputError: a server or a wait (s) that the space does not hold.
+        """
         server = np.asarray(action["server"], dtype=np.int64).reshape(leading) - self.start
         wait = np.asarray(action["wait"], dtype=np.float64).reshape((*leading, 1))
         if not ((server >= 0) & (server < self.servers)).all():
