@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .env import AoIOffloadEnv, AoIOffloadVectorEnv
-    from .game import AoIOffloadGameEnv, AoIOffloadGameVectorEnv, aec_env, parallel_env
+    from .game import aec_env, parallel_env
     from .params import AoIParams
     from .policies import ScriptedPolicy
+    from .stream import AoIOffloadGameEnv, AoIOffloadGameVectorEnv
 
 _HOMES = {
     "AoIOffloadEnv": "env",
     "AoIOffloadVectorEnv": "env",
-    "AoIOffloadGameEnv": "game",
-    "AoIOffloadGameVectorEnv": "game",
+    "AoIOffloadGameEnv": "stream",
+    "AoIOffloadGameVectorEnv": "stream",
     "AoIParams": "params",
     "ScriptedPolicy": "policies",
     "aec_env": "game",

@@ -1,8 +1,7 @@
 """Age-minimal offloading as a game: every device decides, each at its own instants.
 
-Three faces of one system: PettingZoo AEC on an event clock (`AoIOffloadAEC`), its exact Parallel view
-(`AoIOffloadParallel`), and the event stream for learners that share a policy (`AoIOffloadGameEnv` with one lane,
-`AoIOffloadGameVectorEnv` with many).
+Two PettingZoo faces of one system: AEC on an event clock (`AoIOffloadAEC`) and its exact Parallel view
+(`AoIOffloadParallel`). The event stream, for learners that share a policy, is in `stream`.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import seeding
-from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 from pettingzoo import AECEnv, ParallelEnv
 from pettingzoo.utils.wrappers import OrderEnforcingWrapper
@@ -25,10 +23,7 @@ from .drawing import RENDER_FPS, RENDER_MODES, Drawing
 from .faces import (
     Info,
     Obs,
-    ScalarFace,
-    VectorFace,
     action_space,
-    check_lanes,
     check_seed,
     make_params,
     observation_space,
@@ -36,15 +31,9 @@ from .faces import (
 )
 from .optimum import solve
 from .params import AoIParams
-from .policies import rule
-from .simulator import Buffers, Simulator, step_info
-from .state import COST, DROP, DURATION, GENERATE, OUT_DEVICE, OUTSIDE, STAGED_AGENT, TERM_0, TIME
-
-
-def _game_simulator(params: AoIParams, lanes: int, horizon: float, objective: str, stream: bool) -> Simulator:
-    rules = np.repeat(rule(params)[None], params.n_devices)
-    rules["agent"] = STAGED_AGENT
-    return Simulator(params, rules, lanes, horizon=horizon, objective=objective, stream=stream)
+from .simulator import Buffers, step_info
+from .state import COST, DROP, DURATION, GENERATE, OUT_DEVICE, OUTSIDE, TERM_0, TIME
+from .stream import game_simulator
 
 
 class _GameFace:
@@ -63,7 +52,7 @@ class _GameFace:
         self.objective, self.render_mode = objective, render_mode
         self.possible_agents = [f"device_{m}" for m in range(self.params.n_devices)]
         self.agents: list[str] = []
-        self._simulator = _game_simulator(self.params, 1, horizon, objective, stream=False)
+        self._simulator = game_simulator(self.params, 1, horizon, objective, stream=False)
         self._world = self._simulator.world
         self._index = {agent: m for m, agent in enumerate(self.possible_agents)}
         self._observation_space = observation_space(self.params, stream=False)
@@ -348,124 +337,3 @@ def aec_env(**kwargs: Any) -> AECEnv[str, Obs, dict[str, Any]]:
 def parallel_env(**kwargs: Any) -> AoIOffloadParallel:
     """The offloading game as a Parallel environment; see `AoIOffloadParallel`."""
     return AoIOffloadParallel(**kwargs)
-
-
-class AoIOffloadGameEnv(ScalarFace):
-    """The offloading game as an event stream: one decision of one device per step.
-
-    ## Description
-
-    The system of `AoIOffloadEnv` in which every device learns. A step carries out the pending device's decision and
-    runs to the next decision of *any* device; observation, cost and duration belong to that next device and span the
-    time since its own previous decision. Steps of different devices interleave, so learners regroup by (lane, device)
-    before they compute returns. (Jin et al., arXiv 2409.16832: the semi-Markov game.)
-
-    ## Example
-
-    >>> import gymnasium
-    >>> import edgewise
-    >>> env = gymnasium.make("edgewise/AoIOffloadGame-v0", preset="small")
-    >>> obs, info = env.reset(seed=0)
-    >>> int(obs[0]) == info["device"]  # who decides now
-    True
-    >>> obs, reward, terminated, truncated, info = env.step({"server": 1, "wait": [0.5]})
-    >>> info["duration"] > 0, reward == -info["cost"]  # s; s^2
-    (True, True)
-
-    ## Observation space
-
-    The device's index, then the columns of `AoIOffloadEnv`: kind, Y, age, time since own last completion, queues.
-
-    ## Action space, time, rewards, info
-
-    As in `AoIOffloadEnv`, decisions staged. At a truncation the info also holds, for every device, its final
-    observation `agents_obs` (M, 4 + N), and its open interval `agents_cost` and `agents_duration` (M,).
-
-    ## Version history
-
-    - v0: first version.
-
-    Args:
-        preset: name in `params.PRESETS`.
-        params: the physics as a model; excludes ``preset`` overrides.
-        horizon: episode length in seconds.
-        objective: ``"selfish"`` or ``"team"``.
-        render_mode: None, ``"ansi"``, ``"rgb_array"`` or ``"human"``.
-        **overrides: fields of `AoIParams`.
-
-    Raises:
-        InvalidInputError: an argument is unknown or out of range.
-    """
-
-    def __init__(
-        self,
-        preset: str = "paper",
-        *,
-        params: AoIParams | None = None,
-        horizon: float = 300.0,
-        objective: str = "selfish",
-        render_mode: str | None = None,
-        **overrides: Any,
-    ) -> None:
-        params = make_params(preset, params, overrides)
-        super().__init__(params, _game_simulator(params, 1, horizon, objective, stream=True), True, render_mode)
-        self.objective = objective
-
-    def step(self, action: dict[str, Any]) -> tuple[Obs, float, bool, bool, Info]:
-        """Carry out the pending device's decision; see `ScalarFace.step`."""
-        obs, reward, terminated, truncated, info = super().step(action)
-        if truncated:
-            info["agents_obs"], out = self._simulator.open_intervals(0, self._buffers)
-            info["agents_cost"], info["agents_duration"] = out[COST], out[DURATION]
-        return obs, reward, terminated, truncated, info
-
-    def optimum(self) -> Optimum:
-        """Certified lower bound on a device's long-run mean age in seconds; see `optimum.solve`."""
-        return solve(self.params, "staged", team=self.objective == "team")
-
-
-class AoIOffloadGameVectorEnv(VectorFace):
-    """The event stream with many lanes: lane i with seed s + i equals `AoIOffloadGameEnv` seeded s + i.
-
-    >>> import gymnasium, numpy, edgewise
-    >>> envs = gymnasium.make_vec("edgewise/AoIOffloadGame-v0", num_envs=1024, preset="paper")
-    >>> obs, info = envs.reset(seed=0)
-    >>> action = {"server": numpy.ones(1024, int), "wait": numpy.full((1024, 1), 0.5)}  # the wait in seconds
-    >>> obs, reward, terminated, truncated, info = envs.step(action)
-    >>> obs.shape, info["device"].shape  # columns: the device's index first
-    ((1024, 7), (1024,))
-
-    Args:
-        num_envs: number of lanes n.
-        preset: see `AoIOffloadGameEnv`.
-        params: see `AoIOffloadGameEnv`.
-        horizon: see `AoIOffloadGameEnv`.
-        objective: see `AoIOffloadGameEnv`.
-        autoreset_mode: an `AutoresetMode` or its name.
-        max_episode_steps: must be None: the horizon is a time.
-        **overrides: fields of `AoIParams`.
-
-    Raises:
-        InvalidInputError: an argument is unknown or out of range.
-    """
-
-    def __init__(
-        self,
-        num_envs: int = 1,
-        preset: str = "paper",
-        *,
-        params: AoIParams | None = None,
-        horizon: float = 300.0,
-        objective: str = "selfish",
-        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
-        max_episode_steps: int | None = None,
-        **overrides: Any,
-    ) -> None:
-        params = make_params(preset, params, overrides)
-        lanes = check_lanes(num_envs, max_episode_steps)
-        super().__init__(params, _game_simulator(params, lanes, horizon, objective, True), True, autoreset_mode)
-        self.objective = objective
-
-    def optimum(self) -> Optimum:
-        """Certified lower bound on a device's long-run mean age in seconds; see `optimum.solve`."""
-        return solve(self.params, "staged", team=self.objective == "team")

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..core.errors import InvalidInputError
-from .state import ARRIVE, DROP, EDGE_DONE, GROUP, JOINT, NOBODY, OUTSIDE, UPDATE
+from .state import ARRIVE, DROP, EDGE_DONE, GROUP, JOINT, NOBODY, OUTSIDE, ROOT, UPDATE, first_leaf
 
 
 def _require(holds: ArrayLike, what: str) -> None:
@@ -80,21 +80,21 @@ def _check_queues(device: NDArray[np.void], edge: NDArray[np.void]) -> None:
 def _check_timers(timer: NDArray[np.float64], lane: NDArray[np.void], device: NDArray[np.void]) -> None:
     """Every device but the one whose decision is pending has an event ahead, and some event ends every wait."""
     devices = device.shape[1]
+    leaves = first_leaf(devices)
+    times = timer[:, leaves : leaves + devices]
     others = np.arange(devices) != lane["device"][:, None]
-    ahead = timer[:, :devices] >= lane["time"][:, None]  # false for NaN
+    ahead = times >= lane["time"][:, None]  # false for NaN
     _require(~np.isnan(timer) & (timer >= 0), "timer must hold times")
     _require(~others | ahead, "timer must not lie before lane.time")
     if devices > 1:
-        _require(np.where(others, timer[:, :devices], np.inf).min(1) < np.inf, "timer must hold an event to come")
+        _require(np.where(others, times, np.inf).min(1) < np.inf, "timer must hold an event to come")
     queued = device["prev"] != OUTSIDE
     _require(~queued | np.isin(device["code"], (EDGE_DONE, DROP)), "a queued device must wait for EDGE_DONE or DROP")
     loose = others & ~queued
     _require(~loose | (device["code"] != EDGE_DONE), "EDGE_DONE needs a queued device")
     _require(~loose | (device["code"] != ARRIVE) | (device["place"] > 0), "ARRIVE needs an edge node as its place")
-    start, size = 0, devices
-    while size > GROUP:
-        groups = -(-size // GROUP)
-        for g in range(groups):
-            least = timer[:, start + g * GROUP : min(start + (g + 1) * GROUP, start + size)].min(1)
-            _require(timer[:, start + size + g] == least, "timer must end with the minima of its groups")
-        start, size = start + size, groups
+    for place in range(ROOT, leaves):
+        start = (place - ROOT + 1) * GROUP
+        least = timer[:, start : start + GROUP].min(1)
+        _require(timer[:, place] == least, "timer must begin with the minima of its groups")
+    _require(np.isinf(timer[:, leaves + devices :]), "timer must be infinite behind the last device")

@@ -11,7 +11,7 @@ from typing import Any
 import numba
 
 from ..core.rng import device_key, uniform
-from .state import DROP, EDGE_DONE, GROUP, NOBODY, OUTSIDE
+from .state import DROP, EDGE_DONE, GROUP, NOBODY, OUTSIDE, ROOT, first_leaf
 
 _EXPONENTIAL, _LOGNORMAL, _DETERMINISTIC, _HYPEREXP = range(4)
 NO_DROP, AUTHORS, CUTOFF, DEADLINE = range(4)
@@ -20,93 +20,57 @@ compiled: Any = numba.njit(cache=True, error_model="numpy", nogil=True)
 inlined: Any = numba.njit(forceinline=True, cache=True, error_model="numpy")
 _MINIMUM = {"nnan", "nsz", "reassoc"}  # no timer is NaN: lets a minimum vectorise
 _scan: Any = numba.njit(forceinline=True, cache=True, fastmath=_MINIMUM)
-_compiled_scan: Any = numba.njit(cache=True, fastmath=_MINIMUM)
 
 
-# --- timers: a flat list searched whole; beyond GROUP devices a shallow tree of group minima ------------------------
+# --- timers: a complete tree of minima with GROUP children per node, each group on one cache line ------------------
 
 
 @_scan
-def _first(timer, i, count):
-    """(time, index, ties) of the least of lane i's first ``count`` timers; the index is right if nothing ties."""
-    least = math.inf
-    for j in range(count):
+def _group_least(timer, i, start):
+    """Least of lane i's group of timers that begins at position ``start``."""
+    least = timer[i, start]
+    for j in range(start + 1, start + GROUP):
         if timer[i, j] < least:
             least = timer[i, j]
-    index, hits = 0, 0
-    for j in range(count):
-        hit = timer[i, j] == least
-        index += j * hit
-        hits += hit
-    return least, index, hits
-
-
-@_compiled_scan
-def _renew(timer, i, count, m):
-    """Renew the group minima above timer m, up to the first that stays the same."""
-    start, size, place = 0, count, m
-    while size > GROUP:
-        group = place // GROUP
-        low = start + group * GROUP
-        least = math.inf
-        for j in range(low, min(low + GROUP, start + size)):
-            if timer[i, j] < least:
-                least = timer[i, j]
-        start, size, place = start + size, (size + GROUP - 1) // GROUP, group
-        if timer[i, start + place] == least:
-            return
-        timer[i, start + place] = least
-
-
-@_compiled_scan
-def _first_grouped(timer, i, count):
-    """`_first` of more timers than one group holds: down from the top group's least to the timer behind it."""
-    start, size = 0, count
-    while size > GROUP:
-        start, size = start + size, (size + GROUP - 1) // GROUP
-    low, high, least, index, hits = start, start + size, math.inf, 0, 0
-    for j in range(low, high):
-        if timer[i, j] < least:
-            least = timer[i, j]
-    while True:
-        index, hits = 0, 0
-        for j in range(low, high):
-            hit = timer[i, j] == least
-            index += j * hit
-            hits += hit
-        if start == 0 or hits > 1:
-            return least, index, hits
-        below, width = 0, count
-        while below + width < start:
-            below, width = below + width, (width + GROUP - 1) // GROUP
-        low = below + (index - start) * GROUP
-        high = min(low + GROUP, start)
-        start = below
+    return least
 
 
 @inlined
 def set_timer(w, i, m, time, code):
-    """Set the event of device m."""
+    """Set the event of device m and renew the minima above it, up to the first that stays the same."""
     w.device[i, m]["code"] = code
-    w.timer[i, m] = time
-    if w.device.shape[1] > GROUP:
-        _renew(w.timer, i, w.device.shape[1], m)
+    place = first_leaf(w.device.shape[1]) + m
+    w.timer[i, place] = time
+    while place > ROOT:
+        least = _group_least(w.timer, i, place // GROUP * GROUP)
+        place = place // GROUP + ROOT - 1
+        if w.timer[i, place] == least:
+            break
+        w.timer[i, place] = least
 
 
 @inlined
 def next_event(w, i):
-    """(time, device) of the next event; ties go to the lower code, then to the lower device."""
+    """Device of the next event, whose time is at ROOT; ties go to the lower code, then to the lower device."""
     count = w.device.shape[1]
-    if count > GROUP:
-        now, m, ties = _first_grouped(w.timer, i, count)
-    else:
-        now, m, ties = _first(w.timer, i, count)
-    if ties > 1:
-        m = -1
-        for other in range(count):
-            if w.timer[i, other] == now and (m < 0 or w.device[i, other]["code"] < w.device[i, m]["code"]):
-                m = other
-    return now, m
+    leaves = first_leaf(count)
+    now, place, ties = w.timer[i, ROOT], ROOT, 1
+    while place < leaves:
+        start = (place - ROOT + 1) * GROUP
+        place, ties = 0, 0
+        for j in range(start, start + GROUP):
+            hit = w.timer[i, j] == now
+            place += j * hit
+            ties += hit
+        if ties > 1:
+            break
+    if ties == 1:
+        return place - leaves
+    m = -1
+    for other in range(count):
+        if w.timer[i, leaves + other] == now and (m < 0 or w.device[i, other]["code"] < w.device[i, m]["code"]):
+            m = other
+    return m
 
 
 # --- random draws ---------------------------------------------------------------------------------------------------

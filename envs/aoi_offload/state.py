@@ -6,8 +6,9 @@ a record puts all of it on two cache lines. Lanes are independent systems of M d
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -85,8 +86,10 @@ DEVICE = np.dtype(
 
 EDGE = np.dtype([("head", "i4"), ("tail", "i4"), ("length", "i4"), ("pad", "i4")])
 
-GROUP = 32
-"""Timers are searched in groups of this size."""
+GROUP = 8
+"""Timers are kept in groups of this size: 64 bytes."""
+ROOT = GROUP - 1
+"""Position of the timers' overall minimum; the children of position p begin at (p - ROOT + 1) * GROUP."""
 
 MEMORY = np.dtype(
     [
@@ -150,16 +153,18 @@ class World(NamedTuple):
 STATE_FIELDS = ("lane", "device", "edge", "timer", "memory", "choices")
 
 
+@numba.njit(forceinline=True, cache=True)
+def first_leaf(devices: int) -> int:
+    """Position of device 0's timer: behind the minima of a complete tree with GROUP children per node."""
+    return (devices + GROUP - 3) // (GROUP - 1) + ROOT
+
+
 def _timer_length(devices: int) -> int:
-    """Number of timers and group minima of one lane; the last level fits into one group."""
-    length = devices
-    while devices > GROUP:
-        devices = -(-devices // GROUP)
-        length += devices
-    return length
+    """Number of positions of one lane, whole groups."""
+    return -(-(first_leaf(devices) + devices) // GROUP) * GROUP
 
 
-def _aligned(shape: tuple[int, ...], dtype: np.dtype[np.void]) -> NDArray[np.void]:
+def _aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Zeros that start on a cache line, so that a record of 64 bytes lies on one."""
     size = int(np.prod(shape)) * dtype.itemsize
     raw = np.zeros(size + 64, np.uint8)
@@ -203,7 +208,7 @@ def allocate(
         lane=_aligned((lanes,), LANE),
         device=_aligned((lanes, devices), DEVICE),
         edge=np.zeros((lanes, edges), EDGE),
-        timer=np.full((lanes, _timer_length(devices)), np.inf),
+        timer=_aligned((lanes, _timer_length(devices)), np.dtype(np.float64)),
         memory=np.zeros((lanes, devices, edges + 1) if remembers else (1, 1, 1), MEMORY),
         choices=np.zeros((lanes, devices, edges + 1), np.uint32),
         rule=rules,

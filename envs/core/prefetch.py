@@ -8,7 +8,7 @@ import numba
 
 if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]  # the stub lacks numba's settings
 
-    def prefetch(array: Any, index: Any) -> None:
+    def prefetch(array: Any, index: Any, offset: int = 0) -> None:
         """Do nothing: only compiled code has cache lines to fetch."""
 
 else:
@@ -18,11 +18,11 @@ else:
     from numba.extending import intrinsic
 
     @intrinsic
-    def prefetch(typing_context: Any, array: Any, index: Any) -> Any:
-        """Fetch the cache line of ``array[index]`` for writing; the index is a tuple of integers within bounds."""
+    def prefetch(typing_context: Any, array: Any, index: Any, offset: Any) -> Any:
+        """Fetch the cache line ``offset`` bytes into ``array[index]`` for writing; the index lies within bounds."""
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            array_type, index_type = signature.args
+            array_type, index_type, _ = signature.args
             struct = context.make_array(array_type)(context, builder, arguments[0])
             position = [
                 context.cast(builder, value, kind, types.intp)
@@ -35,7 +35,8 @@ else:
             hint = builder.module.globals.get("llvm.prefetch.p0") or ir.Function(
                 builder.module, function_type, "llvm.prefetch.p0"
             )
-            builder.call(hint, [builder.bitcast(pointer, byte), word(1), word(3), word(1)])
+            place = builder.gep(builder.bitcast(pointer, byte), [arguments[2]])
+            builder.call(hint, [place, word(1), word(3), word(1)])
             return context.get_dummy_value()
 
-        return types.void(array, index), generate
+        return types.void(array, index, types.intp), generate

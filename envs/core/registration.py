@@ -7,7 +7,7 @@ _AOI = "edgewise.envs.aoi_offload"
 
 _ENTRY_POINTS = {
     "edgewise/AoIOffload-v0": (f"{_AOI}.env:AoIOffloadEnv", f"{_AOI}.env:AoIOffloadVectorEnv"),
-    "edgewise/AoIOffloadGame-v0": (f"{_AOI}.game:AoIOffloadGameEnv", f"{_AOI}.game:AoIOffloadGameVectorEnv"),
+    "edgewise/AoIOffloadGame-v0": (f"{_AOI}.stream:AoIOffloadGameEnv", f"{_AOI}.stream:AoIOffloadGameVectorEnv"),
 }
 
 

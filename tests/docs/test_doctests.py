@@ -14,7 +14,7 @@ MODULES = [
     for package in (edgewise.envs, edgewise.agents)
     for info in pkgutil.walk_packages(package.__path__, package.__name__ + ".")
 ]
-WITH_EXAMPLES = {"edgewise.envs.aoi_offload.env", "edgewise.envs.aoi_offload.game"}
+WITH_EXAMPLES = {f"edgewise.envs.aoi_offload.{name}" for name in ("env", "game", "stream")}
 
 
 @pytest.mark.parametrize("name", MODULES)
