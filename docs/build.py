@@ -11,6 +11,7 @@ import ast
 import enum
 import importlib
 import inspect
+import json
 import re
 import sys
 import typing
@@ -216,8 +217,29 @@ def pages(folder: str) -> str:
     return "\n".join(line for _, line in sorted(lines))
 
 
+def results(name: str) -> str:
+    """The figures of a reproduced study: excess of every seed over its reference, their median, training seconds."""
+    study = json.loads((DOCS / "results" / f"{name}.json").read_text())
+    rows = []
+    for row in study["rows"]:
+        cells = row["cells"]
+        against = "the optimum" if cells[0]["against"] == "optimum" else "the best scripted policy (upper end of 95 %)"
+        rows.append(
+            (
+                f"`{row['config'].split('/')[1]}`",
+                ", ".join(f"{cell['age']:.4f}" for cell in cells),
+                f"{cells[0]['reference']:.4f}",
+                f"{row['median_excess']:+.2%} over {against}",
+                f"{row['limit']:.0%}",
+                ", ".join(f"{cell['seconds']:.0f}" for cell in cells),
+            )
+        )
+    header = ("configuration", "mean age, s (seeds 0, 1, 2)", "reference, s", "median excess", "at most", "training, s")
+    return table(header, rows)
+
+
 GENERATORS: dict[str, Callable[[str], str]] = {
-    f.__name__: f for f in (docstring, subsection, members, parameters, presets, schema, summaries, pages)
+    f.__name__: f for f in (docstring, subsection, members, parameters, presets, schema, summaries, pages, results)
 }
 
 
@@ -236,7 +258,7 @@ def fill(text: str) -> str:
 def main(arguments: list[str]) -> int:
     """Write the pages, or with ``--check`` report those that are out of date."""
     stale = []
-    for path in sorted(DOCS.rglob("*.md")):
+    for path in [*DOCS.parent.glob("README.md"), *sorted(DOCS.rglob("*.md"))]:
         old = path.read_text()
         new = fill(old)
         if new != old:

@@ -27,6 +27,12 @@ def test_page_is_up_to_date(page: Path, build: ModuleType) -> None:
     assert build.fill(text) == text, "run `make docs`"
 
 
+def test_the_readme_shows_the_committed_results(repository: Path, build: ModuleType) -> None:
+    text = (repository / "README.md").read_text()
+    assert "generated: results aoi_single" in text
+    assert build.fill(text) == text, "run `make docs`"
+
+
 def test_page_mentions_units(page: Path) -> None:
     assert re.search(r"s²", page.read_text())
     assert re.search(r"seconds|in s\b", page.read_text())
