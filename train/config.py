@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from ..agents.sb3.config import FractionalD3QNDDPGConfig, FractionalPPOConfig, PPOConfig
+from ..agents.config import FractionalD3QNDDPGConfig, FractionalPPOConfig, PPOConfig
 from ..envs.aoi_offload.params import PRESETS, AoIParams
 from ..envs.aoi_offload.policies import rule
 from ..envs.core.errors import InvalidInputError

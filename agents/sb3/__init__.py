@@ -1,31 +1,20 @@
 """Plugs into Stable-Baselines3: policy, learners, replay, the outer loop as a callback, the environment adapter.
 
-The names below are imported on first use, so that hyper-parameters (`config`) can be read without the extra.
+Importing anything from here without the extra raises `MissingExtraError`; hyper-parameters (`agents.config`) need none.
 """
-
-from __future__ import annotations
-
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from ...envs.core.extras import require
 
-if TYPE_CHECKING:
-    from .buffers import SMDPReplayBuffer
-    from .callbacks import DinkelbachCallback
-    from .d3qn_ddpg import FractionalD3QNDDPG
-    from .policies import HybridActorCriticPolicy
-    from .ppo import FractionalPPO
-    from .vec_env import SemiMarkovVecEnv
+# First of all imports, so that each module below, however it is imported, says which extra it needs.
+require("torch", "sb3")
+require("stable_baselines3", "sb3")
 
-_HOMES = {
-    "DinkelbachCallback": "callbacks",
-    "FractionalD3QNDDPG": "d3qn_ddpg",
-    "FractionalPPO": "ppo",
-    "HybridActorCriticPolicy": "policies",
-    "SMDPReplayBuffer": "buffers",
-    "SemiMarkovVecEnv": "vec_env",
-}
+from .buffers import SMDPReplayBuffer  # noqa: E402
+from .callbacks import DinkelbachCallback  # noqa: E402
+from .d3qn_ddpg import FractionalD3QNDDPG  # noqa: E402
+from .policies import HybridActorCriticPolicy  # noqa: E402
+from .ppo import FractionalPPO  # noqa: E402
+from .vec_env import SemiMarkovVecEnv  # noqa: E402
 
 __all__ = [
     "DinkelbachCallback",
@@ -35,17 +24,3 @@ __all__ = [
     "SMDPReplayBuffer",
     "SemiMarkovVecEnv",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """Import on first use.
-
-    Raises:
-        AttributeError: there is no such name.
-        MissingExtraError: the extra ``sb3`` is not installed.
-    """
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    require("torch", "sb3")
-    require("stable_baselines3", "sb3")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -17,7 +17,7 @@ from ...envs.core.errors import InvalidInputError
 from ...envs.core.seeding import SeedTree
 from ...envs.core.vector_wrappers import VectorFlatHybridAction, VectorRateReward
 from .callbacks import DinkelbachCallback
-from .config import FractionalD3QNDDPGConfig, FractionalPPOConfig, HybridPolicyFields, PPOConfig
+from ..config import FractionalD3QNDDPGConfig, FractionalPPOConfig, HybridPolicyFields, PPOConfig
 from .d3qn_ddpg import D3QNDDPGPolicy, FractionalD3QNDDPG
 from .policies import HybridActorCriticPolicy
 from .ppo import FractionalPPO

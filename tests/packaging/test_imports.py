@@ -104,9 +104,29 @@ def test_command_names_the_missing_extra(wheel_contents: Path, missing: str, com
 
 
 @pytest.mark.parametrize("missing", ["torch", "stable_baselines3"])
-def test_learners_name_the_missing_extra(wheel_contents: Path, missing: str) -> None:
-    done = run(wheel_contents, "from edgewise.agents.sb3 import FractionalPPO", missing)
-    assert re.search(r"MissingExtraError: .*edgewise\[sb3\]", done.stderr), done.stderr
+def test_every_learner_module_names_the_missing_extra(
+    wheel_contents: Path, source_files: list[str], missing: str
+) -> None:
+    folders = ("agents/sb3/", "agents/networks/") if missing == "torch" else ("agents/sb3/",)
+    paths = [Path(name) for name in source_files if name.startswith(folders) and name.endswith(".py")]
+    modules = [".".join(["edgewise", *path.with_suffix("").parts]).removesuffix(".__init__") for path in paths]
+    assert "edgewise.agents.sb3.ppo" in modules
+    code = f"""
+import importlib
+from edgewise.envs.core.errors import MissingExtraError
+for name in {modules!r}:
+    try:
+        importlib.import_module(name)
+    except MissingExtraError as error:
+        assert "edgewise[sb3]" in str(error), error
+        print(name)
+"""
+    assert succeed(wheel_contents, code, missing).split() == modules
+
+
+def test_hyper_parameters_are_read_without_any_learner(wheel_contents: Path) -> None:
+    code = "from edgewise.train.config import TrainConfig; print(TrainConfig.__name__)"
+    assert succeed(wheel_contents, code, *OPTIONAL).split() == ["TrainConfig"]
 
 
 def test_drawing_names_the_missing_extra(wheel_contents: Path) -> None:
