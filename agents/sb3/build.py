@@ -16,8 +16,8 @@ from ...envs.aoi_offload.state import AGE, DELAY, KIND, SINCE_DONE, UPDATE
 from ...envs.core.errors import InvalidInputError
 from ...envs.core.seeding import SeedTree
 from ...envs.core.vector_wrappers import VectorFlatHybridAction, VectorRateReward
-from .callbacks import DinkelbachCallback
 from ..config import FractionalD3QNDDPGConfig, FractionalPPOConfig, HybridPolicyFields, PPOConfig
+from .callbacks import DinkelbachCallback
 from .d3qn_ddpg import D3QNDDPGPolicy, FractionalD3QNDDPG
 from .policies import HybridActorCriticPolicy
 from .ppo import FractionalPPO

@@ -192,12 +192,38 @@ def test_the_grid_and_the_list_of_baselines():
     assert rows["JSQ, best fixed wait"][10] == ("jsq", "fixed:1")
     assert rows["random place and wait"] == (("uniform", "uniform:3"),)
     assert ("pgoa", "fixed:0") in rows["PGOA, zero wait"]
-    assert {("server:2", "threshold:1.3"), ("local", "fixed:0.7")} <= set(rows["best rule × wait"])
+    places = ["local", "uniform", "edge-uniform", "jsq", "jsq-unless:4", "pgoa", "server:1", "server:2"]
+    grid = [f"{wait}:{tenths / 10:g}" for wait in ("fixed", "threshold") for tenths in range(31)]
+    assert sorted(rows["best rule × wait"]) == sorted((place, wait) for place in places for wait in grid)
+    joint = baselines(AoIParams.make("paper", edge_ghz=(9.0,) * 6), with_pgoa=False)[-1]
+    places = [*places, *(f"server:{n}" for n in range(3, 7))]
+    assert joint.label == "best rule × wait"
+    assert {place for place, _ in joint.rules} == set(places) - {"pgoa"}
     heavy = AoIParams.make("single", service="lognormal:1.5")
     assert max(wait_grid(heavy)) > 7.98  # the optimal threshold of this law lies inside
     labels = [row.label for row in baselines(AoIParams.make("single"), threshold=C)]
     assert "optimal threshold" in labels
     assert "zero wait" in labels
+
+
+def test_the_best_of_the_whole_grid_is_found_cheaply_and_never_worse_than_a_rule_of_it():
+    """Against trying each of the 496 rules on the evaluation seeds themselves."""
+    params = AoIParams.make("heterogeneous", n_devices=6)
+    screened, seeds, horizon = [], list(range(100, 132)), 400.0
+
+    def run(rule, chosen, length):
+        screened.append(len(chosen) if chosen != seeds else 0)
+        return simulate(params, "jsq", "fixed:0", horizon=length, seeds=chosen, deviator=(0, *rule)).statistics
+
+    contest = Contest(run, [0], (list(range(8)), 300.0), (seeds, horizon))
+    found = {row.label: contest.best(row.rules) for row in baselines(params)}
+    spent = sum(screened)
+    rules = baselines(params)[-1].rules
+    ages = {rule: measure(run(rule, seeds, horizon), [0]).mean_age.mean() for rule in rules}
+    winner, metrics = found["best rule × wait"]
+    assert metrics.mean_age.mean() == ages[winner] < 1.03 * min(ages.values())
+    assert all(ages[winner] <= ages[rule] for rule, _ in found.values() if rule in ages)
+    assert spent < len(rules) * 8 / 2
 
 
 def test_a_contest_screens_then_decides():
