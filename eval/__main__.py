@@ -34,9 +34,10 @@ def evaluate(
         EdgewiseError: anything the user can mend; the message is one sentence.
     """
     from .evaluate import DEFAULT_SEEDS, evaluate_run, parse_checkpoint
-    from .report import write_report
+    from .report import require_drawing, write_report
     from .terminal import print_evaluation, status
 
+    require_drawing()
     with status() as progress:
         evaluation = evaluate_run(
             run_dir,

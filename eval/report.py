@@ -35,6 +35,16 @@ class Figure:
     wide: bool = False
 
 
+def require_drawing() -> None:
+    """Make sure that a report can be drawn; called before an evaluation, which takes much longer.
+
+    Raises:
+        MissingExtraError: jinja2 or matplotlib is not installed.
+    """
+    require("jinja2", "eval")
+    require("matplotlib", "eval")
+
+
 def write_report(run_dir: str | Path) -> Path:
     """Draw the report of an evaluated run from its stored data.
 

@@ -1,6 +1,7 @@
 """Evaluation against things known in closed form: scripted rules in the learner's place."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -330,6 +331,14 @@ def test_the_command_prints_the_table_and_writes_the_report(folder, capsys):
     (folder / "report.html").unlink()
     assert main([str(folder), "--report-only"]) == 0
     assert (folder / "report.html").is_file()
+
+
+@pytest.mark.parametrize("missing", ["matplotlib", "jinja2"])
+def test_a_missing_extra_is_named_before_the_evaluation(folder, capsys, monkeypatch, missing):
+    monkeypatch.setitem(sys.modules, missing, None)  # importing it fails
+    assert main([str(folder), "--seeds", "2"]) == 2
+    assert "edgewise[eval]" in capsys.readouterr().err
+    assert not (folder / results.FILE_NAME).exists()
 
 
 def test_the_table_turns_red_for_a_learner_that_loses(build):

@@ -92,8 +92,11 @@ def test_module_prefix_registers_in_a_fresh_process(env_id: str) -> None:
         ("rich", ["envs"], "cli"),
         ("torch", ["train", "aoi_offload/demo", "--out", "run"], "sb3"),
         ("stable_baselines3", ["train", "aoi_offload/demo", "--out", "run"], "sb3"),
+        # Before anything is evaluated, even before the run folder is looked for.
+        ("matplotlib", ["evaluate", "run"], "eval"),
+        ("jinja2", ["evaluate", "run"], "eval"),
     ],
-    ids=["tyro", "rich", "torch", "stable_baselines3"],
+    ids=["tyro", "rich", "torch", "stable_baselines3", "matplotlib", "jinja2"],
 )
 def test_command_names_the_missing_extra(wheel_contents: Path, missing: str, command: list[str], extra: str) -> None:
     done = run(wheel_contents, f"from edgewise.cli.main import main; sys.exit(main({command!r}))", missing)
