@@ -176,7 +176,7 @@ def simulate_aoi(
         policy: local | uniform | edge-uniform | jsq | jsq-unless:K | pgoa[:K] | server:N.
         wait: fixed:Z | uniform:MAX | uniform:MIN:MAX | threshold:C (s).
         horizon: Simulated time (s).
-        warmup: Cycles that start before this time (s) are not counted.
+        warmup: Cycles that start before this time (s) are not counted; the papers' estimator needs 0.
         seeds: Number of independent systems, seeds 0, 1, ...
         json: Print JSON instead of a table.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -65,10 +66,10 @@ def print_simulation(found: Simulation, as_json: bool) -> None:
     """Print the figures of a scripted simulation, each a mean over seeds and devices."""
     from ..eval.statistics import standard_error
 
-    seeds = len(found.mean_age)
+    seeds, authors = len(found.mean_age), float(found.mean_age_authors.mean())
     figures: dict[str, Any] = {
         "mean_age": float(found.mean_age.mean()),
-        "mean_age_authors": float(found.mean_age_authors.mean()),
+        "mean_age_authors": None if math.isnan(authors) else authors,
         "stderr": standard_error(found.mean_age) if seeds > 1 else None,
         "decisions": int(found.decisions.sum()),
         "drop_rate": found.drop_rate,
@@ -83,7 +84,7 @@ def print_simulation(found: Simulation, as_json: bool) -> None:
     shares = "  ".join(f"{share:.3f}" for share in figures["server_shares"])
     rows = [
         ("mean age", f"{figures['mean_age']:.5f}{error} s"),
-        ("the papers' estimator", f"{figures['mean_age_authors']:.5f} s"),
+        ("the papers' estimator", "none with a warm-up" if math.isnan(authors) else f"{authors:.5f} s"),
         ("drop rate", f"{figures['drop_rate']:.4f}"),
         ("mean wait", f"{figures['mean_wait']:.4f} s"),
         ("server shares (local, edges)", shares),

@@ -12,10 +12,15 @@ from . import kernel
 from .integrity import check_state
 from .params import AoIParams
 from .state import (
+    AGE,
     COST,
+    DELAY,
     DURATION,
+    KIND,
     OUT_DEVICE,
     OUT_KIND,
+    QUEUES,
+    SINCE_DONE,
     STATE_FIELDS,
     STREAM_OFFSET,
     TERM_0,
@@ -102,6 +107,7 @@ class Simulator:
         self._everyone = np.ones(lanes, bool)
         self._nobody = np.zeros(lanes, bool)
         self._seeded = False
+        self.halfway = False  # a call failed between two decisions of the agent: only a reset of all lanes leads on
 
     # --- episodes -----------------------------------------------------------------------------------------------------
 
@@ -119,6 +125,7 @@ class Simulator:
     def reset(self, mask: NDArray[np.bool_] | None = None, until: float = np.inf) -> Buffers:
         """Start the next episode of the masked lanes (all by default) and run to the first agent's decision."""
         mask = self._everyone if mask is None else mask
+        self.halfway = self.halfway and not mask.all()
         buffers = Buffers(self.lanes, self.width)
         self.world.lane["episode"] += mask
         kernel.reset_lanes(*self.world, mask, until, buffers.obs, buffers.out, buffers.ints)
@@ -162,6 +169,24 @@ class Simulator:
             return InvalidInputError.of(f"server{where}", f"an integer in [0, {self.params.n_edges}]", int(server))
         return InvalidInputError.of(f"wait{where}", f"a number in [0, {self.params.z_max:g}] s", float(wait))
 
+    def pending(self) -> Buffers:
+        """What a step of duration 0 would report now: observation, time, device and kind of every lane, at no cost."""
+        lane, edge = self.world.lane, self.world.edge
+        device = self.world.device[np.arange(self.lanes), lane["device"]]
+        buffers = Buffers(self.lanes, self.width)
+        first = self.width - QUEUES - self.params.n_edges
+        if first:
+            buffers.obs[:, 0] = lane["device"]
+        columns = buffers.obs[:, first:]
+        columns[:, KIND] = lane["kind"]
+        columns[:, DELAY] = device["last_done"] - device["gen_last"]
+        columns[:, AGE] = lane["time"] - device["gen_last"]
+        columns[:, SINCE_DONE] = lane["time"] - device["last_done"]
+        columns[:, QUEUES:] = edge["length"]
+        buffers.out[TIME] = lane["time"]
+        buffers.ints[OUT_DEVICE], buffers.ints[OUT_KIND] = lane["device"], lane["kind"]
+        return buffers
+
     # --- results ------------------------------------------------------------------------------------------------------
 
     def info(self, buffers: Buffers) -> dict[str, Any]:
@@ -192,7 +217,8 @@ class Simulator:
             Arrays (L, M): ``completions``; sums over completed cycles ``area`` (s^2), ``time`` (s), ``peak`` (age just
             before completion, s), ``wait_sum`` (chosen waits, s) with ``waits`` how many; ``attempts`` and ``drops``;
             ``last_done`` (s); ``paper_area`` (s^2), the released code's numerator: the trapezoids from the second
-            cycle on, which telescope to area - Y^2 / 2. ``servers`` is (L, M, N + 1).
+            cycle on, which telescope to area - Y^2 / 2; it speaks of whole episodes and is NaN with a warm-up.
+            ``servers`` is (L, M, N + 1).
         """
         d = self.world.device
         first_counts = self.world.params["warmup"][0] == 0.0
@@ -208,7 +234,7 @@ class Simulator:
             "attempts": self.world.choices.sum(axis=2, dtype=np.int64),
             "drops": d["drops"].astype(np.int64),
             "last_done": d["last_done"].copy(),
-            "paper_area": d["area"] - 0.5 * delay**2,
+            "paper_area": d["area"] - 0.5 * delay**2 if first_counts else np.full(delay.shape, np.nan),
             "servers": self.world.choices.astype(np.int64),
         }
 
@@ -230,4 +256,4 @@ class Simulator:
         check_state(state)
         for name in STATE_FIELDS:
             getattr(self.world, name)[...] = state[name]
-        self._seeded = True
+        self._seeded, self.halfway = True, False

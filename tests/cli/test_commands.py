@@ -54,6 +54,9 @@ def test_simulate_agrees_with_the_library(capsys: pytest.CaptureFixture[str]) ->
     )
     expected = simulate(params, "jsq", "uniform:4", horizon=200.0, seeds=3, warmup=20.0)
     assert json.loads(out)["mean_age"] == float(expected.mean_age.mean())
+    assert json.loads(out)["mean_age_authors"] is None  # an estimator of whole episodes
+    _, out, _ = run(capsys, *SIMULATE, "--warmup", "20")
+    assert "none with a warm-up" in out
 
 
 def test_one_seed_has_no_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
