@@ -263,23 +263,26 @@ class VectorFace(VectorEnv[Obs, dict[str, Any], NDArray[Any]]):
         self._simulator = simulator
         self._stream = stream
         self._done = np.ones(self.num_envs, bool)
-        self._last = Buffers(self.num_envs, simulator.width)
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Obs, Info]:
         """Start an episode in every lane, or in the lanes of ``options["reset_mask"]``.
 
         Args:
             seed: an integer s gives lane i the seed s + i; a list gives each its own; None starts the next episode.
-            options: ``reset_mask``, bool (n,): the lanes to reset (the others' rows hold their last results).
+            options: ``reset_mask``, bool (n,): the lanes to reset (the others stay where they are: same
+                observation, cost and duration 0).
 
         Returns:
             Observations (n, D) and infos; cost and duration are those of the stretch up to the first decision.
 
         Raises:
             InvalidInputError: a seed is not an integer in [0, 2^64), a list or mask has the wrong length.
+            ResetNeeded: some lanes only, after a callable background has failed.
         """
         mask = self._reset_mask(options)
         simulator = self._simulator
+        if simulator.halfway and not mask.all():
+            raise ResetNeeded("the last call failed half-way: reset all lanes")
         if seed is None and not simulator.seeded:
             super().reset(seed=None)
             seed = int(self.np_random.integers(1 << 62))
@@ -291,11 +294,11 @@ class VectorFace(VectorEnv[Obs, dict[str, Any], NDArray[Any]]):
             simulator.seed(seeds)
         buffers = simulator.reset(mask)
         if not mask.all():
-            for name in ("obs", "out", "ints"):
-                fresh, last = getattr(buffers, name), getattr(self._last, name)
-                np.copyto(fresh, last, where=~mask if name != "obs" else ~mask[:, None])
+            others = simulator.pending()
+            np.copyto(buffers.obs, others.obs, where=~mask[:, None])
+            np.copyto(buffers.out, others.out, where=~mask)
+            np.copyto(buffers.ints, others.ints, where=~mask)
         self._done &= ~mask
-        self._last = buffers
         return buffers.obs, simulator.info(buffers)
 
     def _reset_mask(self, options: dict[str, Any] | None) -> NDArray[np.bool_]:
@@ -329,16 +332,17 @@ class VectorFace(VectorEnv[Obs, dict[str, Any], NDArray[Any]]):
 
         Raises:
             InvalidInputError: malformed actions, or a used part is NaN or out of range; no lane has moved then.
-            ResetNeeded: DISABLED mode, and a lane's episode is over.
+            ResetNeeded: DISABLED mode, and a lane's episode is over; or a callable background has failed.
         """
         server, wait = self._parse(actions)
         simulator, over = self._simulator, self._done
+        if simulator.halfway:
+            raise ResetNeeded("the last call failed half-way: call reset() first")
         if over.any():
             if self._mode is not AutoresetMode.NEXT_STEP or not simulator.seeded:
                 raise ResetNeeded("an episode is over (or has not begun): call reset() for its lane first")
             return self._step_next(server, wait, over)
         buffers, truncated = simulator.step(server, wait)
-        self._last = buffers
         obs, info = buffers.obs, simulator.info(buffers)
         if truncated.any():
             self._add_open_intervals(info, truncated, buffers)
@@ -371,7 +375,6 @@ class VectorFace(VectorEnv[Obs, dict[str, Any], NDArray[Any]]):
         buffers.ints[:, lanes] = fresh.ints[:, lanes]
         buffers.out[:, lanes] = 0.0
         buffers.out[TIME, lanes] = fresh.out[TIME, lanes]
-        self._last = buffers
         self._done = truncated.copy()
         info = simulator.info(buffers) | {"reset_info": simulator.info(fresh), "_reset_info": over.copy()}
         if truncated.any():
