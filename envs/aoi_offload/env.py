@@ -27,9 +27,10 @@ _DECISIONS = {"staged": STAGED_AGENT, "joint": JOINT_AGENT}
 
 def _rules(params: AoIParams, decision: str, background: Background, background_wait: str) -> NDArray[np.void]:
     """Device 0 is the agent; the others follow a scripted rule, or are asked one by one if it is a callable."""
-    if decision not in _DECISIONS:
+    if not isinstance(decision, str) or decision not in _DECISIONS:
         raise InvalidInputError.of("decision", " or ".join(_DECISIONS), decision)
-    scripted = rule(params, background if isinstance(background, str) else "local", background_wait)
+    fields = ("background", "background_wait")
+    scripted = rule(params, background if isinstance(background, str) else "local", background_wait, fields)
     rules = np.repeat(scripted[None], params.n_devices)
     if callable(background):
         rules["agent"] = STAGED_AGENT
@@ -133,7 +134,8 @@ class AoIOffloadEnv(ScalarFace):
         horizon: episode length in seconds.
         decision: ``"staged"`` or ``"joint"``.
         objective: ``"selfish"`` or ``"team"``.
-        background: server rule or policy of the devices 1..M-1.
+        background: server rule or policy of the devices 1..M-1. If a callable fails, or its action is invalid, the
+            episode is over: `reset` comes next.
         background_wait: their wait rule (not used with a callable).
         render_mode: None, ``"ansi"``, ``"rgb_array"`` or ``"human"``.
         **overrides: fields of `AoIParams`.
@@ -195,9 +197,15 @@ class AoIOffloadEnv(ScalarFace):
     def _ask_background(self, obs: Obs, info: Info) -> tuple[Obs, Info]:
         """Let the callable decide for the other devices until device 0 is next."""
         assert self._background is not None
-        while info["device"] != 0:
-            self._done = False
-            obs, _, _, _, info = super().step(self._background(obs))
+        try:
+            while info["device"] != 0:
+                self._done = False
+                obs, _, _, _, info = super().step(self._background(obs))
+        except BaseException as error:  # another device's decision is pending now: only a reset leads on
+            self._world.lane["done"] = self._done = True
+            if isinstance(error, InvalidInputError):
+                raise InvalidInputError(f"background: {error}") from error
+            raise
         return obs, info
 
     def optimum(self) -> Optimum:
@@ -285,10 +293,16 @@ class _AskingSimulator(Simulator):
 
     def _settle(self, buffers: Buffers, moving: NDArray[np.bool_]) -> None:
         server, wait = np.zeros(self.lanes, np.int64), np.zeros(self.lanes)
-        while (asked := moving & (buffers.ints[OUT_DEVICE] != 0)).any():
-            for i in np.flatnonzero(asked):
-                server[i], wait[i] = parse_action(self.policy(buffers.obs[i]))
-            super().step(server, wait, ~asked, buffers)
+        try:
+            while (asked := moving & (buffers.ints[OUT_DEVICE] != 0)).any():
+                for i in np.flatnonzero(asked):
+                    server[i], wait[i] = parse_action(self.policy(buffers.obs[i]))
+                super().step(server, wait, ~asked, buffers)
+        except BaseException as error:  # other devices' decisions are pending now: only a reset leads on
+            self.world.lane["done"] = self.halfway = True
+            if isinstance(error, InvalidInputError):
+                raise InvalidInputError(f"background: {error}") from error
+            raise
 
 
 def _simulator(

@@ -204,7 +204,7 @@ class AoIParams(BaseModel):
         Raises:
             InvalidInputError: unknown preset or field, or a value out of range; the message names the field.
         """
-        if preset not in PRESETS:
+        if not isinstance(preset, str) or preset not in PRESETS:
             raise InvalidInputError(f"preset must be one of {', '.join(PRESETS)}; got {preset!r}")
         try:
             return cls(**(PRESETS[preset] | overrides))

@@ -56,8 +56,8 @@ PGOA_ATTEMPTS = 100
 """Attempts over which the exploration of ``pgoa`` falls from 1 to 0 unless a number is given."""
 
 
-def _numbers(field: str, text: str, names: tuple[str, ...]) -> tuple[str, list[float]]:
-    name, *rest = text.strip().split(":")
+def _numbers(field: str, text: Any, names: tuple[str, ...]) -> tuple[str, list[float]]:
+    name, *rest = text.strip().split(":") if isinstance(text, str) else [""]
     if name not in names:
         raise InvalidInputError.of(field, f"one of {', '.join(names)}", text)
     try:
@@ -69,41 +69,44 @@ def _numbers(field: str, text: str, names: tuple[str, ...]) -> tuple[str, list[f
     return name, numbers
 
 
-def _server_rule(text: str, params: AoIParams) -> tuple[int, float]:
-    name, numbers = _numbers("policy", text, SERVER_RULES)
+def _server_rule(text: Any, params: AoIParams, field: str) -> tuple[int, float]:
+    name, numbers = _numbers(field, text, SERVER_RULES)
     code = SERVER_RULES.index(name)
     if code == PGOA and not numbers:
         numbers = [PGOA_ATTEMPTS]
     if len(numbers) != (1 if code in (JSQ_UNLESS, PGOA, SERVER) else 0):
-        raise InvalidInputError.of("policy", f"{name}:NUMBER" if code in (JSQ_UNLESS, SERVER) else name, text)
+        raise InvalidInputError.of(field, f"{name}:NUMBER" if code in (JSQ_UNLESS, SERVER) else name, text)
     number = numbers[0] if numbers else 0.0
     if code == SERVER and number not in range(params.n_edges + 1):
-        raise InvalidInputError.of("policy", f"server:N with N an integer in [0, {params.n_edges}]", text)
+        raise InvalidInputError.of(field, f"server:N with N an integer in [0, {params.n_edges}]", text)
     if number < 0 or (code == PGOA and number == 0):
-        raise InvalidInputError.of("policy", f"{name} with a positive number", text)
+        raise InvalidInputError.of(field, f"{name} with a positive number", text)
     return code, number
 
 
-def _wait_rule(text: str, params: AoIParams) -> tuple[int, float, float]:
-    name, numbers = _numbers("wait", text, WAIT_RULES)
+def _wait_rule(text: Any, params: AoIParams, field: str) -> tuple[int, float, float]:
+    name, numbers = _numbers(field, text, WAIT_RULES)
     code = WAIT_RULES.index(name)
     if code == UNIFORM_WAIT and len(numbers) == 1:
         numbers = [0.0, *numbers]
     if len(numbers) != (2 if code == UNIFORM_WAIT else 1):
-        raise InvalidInputError.of("wait", "fixed:Z, uniform:MAX, uniform:MIN:MAX or threshold:C", text)
+        raise InvalidInputError.of(field, "fixed:Z, uniform:MAX, uniform:MIN:MAX or threshold:C", text)
     low, high = numbers[0], numbers[-1]
     if low < 0 or low > high or (code != THRESHOLD and high > params.z_max):
-        raise InvalidInputError.of("wait", f"{name} with times in [0, {params.z_max:g}] s, in order", text)
+        raise InvalidInputError.of(field, f"{name} with times in [0, {params.z_max:g}] s, in order", text)
     return code, low, high
 
 
-def rule(params: AoIParams, server: str = "jsq", wait: str = "fixed:0") -> NDArray[np.void]:
+def rule(
+    params: AoIParams, server: str = "jsq", wait: str = "fixed:0", fields: tuple[str, str] = ("policy", "wait")
+) -> NDArray[np.void]:
     """The scripted rule of one device as the kernel reads it.
 
     Args:
         params: the physics: bounds of servers and waits.
         server: a server rule of the table above.
         wait: a wait rule of the table above.
+        fields: what errors call the two rules.
 
     Returns:
         A zero-dimensional RULE record.
@@ -113,8 +116,8 @@ def rule(params: AoIParams, server: str = "jsq", wait: str = "fixed:0") -> NDArr
     """
     record = np.zeros((), RULE)
     record["agent"] = SCRIPTED
-    record["server"], record["server_number"] = _server_rule(server, params)
-    record["wait"], record["wait_low"], record["wait_high"] = _wait_rule(wait, params)
+    record["server"], record["server_number"] = _server_rule(server, params, fields[0])
+    record["wait"], record["wait_low"], record["wait_high"] = _wait_rule(wait, params, fields[1])
     return record
 
 

@@ -16,6 +16,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from edgewise.envs.aoi_offload import AoIParams, aec_env, parallel_env
+from edgewise.envs.aoi_offload.policies import rule
 from edgewise.envs.aoi_offload.state import JOINT, OFFLOAD, UPDATE
 from edgewise.envs.core.errors import InvalidInputError
 from edgewise.envs.testing import Actor, digest
@@ -232,6 +233,7 @@ CONSTRUCTORS = {
 }
 BAD_ARGUMENTS = [
     ("preset", "papre"),
+    ("preset", [1]),
     ("n_devices", 0),
     ("n_devices", 2.5),
     ("n_devices", "many"),
@@ -281,12 +283,16 @@ def test_a_misspelt_argument_gets_a_suggestion(face):
     ("face", "field", "value"),
     [
         ("single", "decision", "stagd"),
+        ("single", "decision", [1]),
+        ("single vector", "decision", {}),
         ("single", "background", "jsqq"),
         ("single", "background", 7),
         ("single", "background", "server:9"),
         ("single", "background_wait", "fixed:-1"),
         ("single", "background_wait", "uniform:3:1"),
         ("single", "background_wait", "fixed:99"),
+        ("single", "background_wait", 1.0),
+        ("single vector", "background_wait", None),
         ("single", "render_mode", "svg3d"),
         ("stream", "render_mode", "svg3d"),
         ("aec", "render_mode", "svg3d"),
@@ -301,9 +307,76 @@ def test_a_misspelt_argument_gets_a_suggestion(face):
 )
 @pytest.mark.filterwarnings("ignore:.*render_mode.*:UserWarning")
 def test_impossible_face_arguments_are_refused_by_name(face, field, value):
-    words = {"background_wait": "wait", "background": "server|background|edge"}.get(field, field)
-    with pytest.raises(InvalidInputError, match=words):
+    with pytest.raises(InvalidInputError, match=f"^{field} "):
         CONSTRUCTORS[face](**{field: value})
+
+
+@given(value=st.none() | st.floats() | st.lists(st.integers(), max_size=2) | st.binary(max_size=3))
+def test_a_rule_that_is_no_text_is_refused_by_name(value):
+    params = AoIParams.make("small")
+    for kwargs, field in (({"server": value}, "policy"), ({"wait": value}, "wait")):
+        with pytest.raises(InvalidInputError, match=f"^{field} must be"):
+            rule(params, **kwargs)
+
+
+NO_BACKGROUND = [{"server": 9, "wait": [math.nan]}, {"server": 0}, None, ZeroDivisionError]
+
+
+class FailingOnce:
+    """A background that behaves for a while, then answers badly once."""
+
+    def __init__(self, bad, after):
+        self.bad, self.left = bad, after
+
+    def __call__(self, obs):
+        self.left -= 1
+        if self.left != 0:
+            return {"server": 0, "wait": [1.0]}
+        if self.bad is ZeroDivisionError:
+            raise self.bad
+        return self.bad
+
+
+def failure(bad):
+    return pytest.raises(bad) if bad is ZeroDivisionError else pytest.raises(InvalidInputError, match=r"^background: ")
+
+
+@pytest.mark.parametrize("bad", NO_BACKGROUND, ids=repr)
+@pytest.mark.parametrize("after", [1, 40])
+def test_a_background_that_fails_ends_the_episode(bad, after):
+    good = {"server": 0, "wait": np.ones(1, np.float32)}
+    env = make(SINGLE, background=FailingOnce(bad, after))
+    with failure(bad):
+        env.reset(seed=0)
+        while True:
+            env.step(good)
+    with pytest.raises(ResetNeeded):
+        env.step(good)
+    fresh = make(SINGLE, background=FailingOnce(None, -1))
+    fresh.reset(seed=5)
+    env.reset(seed=5)
+    assert digest(*env.step(good)) == digest(*fresh.step(good))
+
+
+@pytest.mark.parametrize("mode", AutoresetMode)
+@pytest.mark.parametrize("bad", NO_BACKGROUND, ids=repr)
+@pytest.mark.parametrize("after", [1, 40])
+def test_a_background_that_fails_ends_the_episodes_of_all_lanes(bad, after, mode):
+    good = {"server": np.zeros(3, np.int64), "wait": np.ones((3, 1), np.float32)}
+    kwargs = {"num_envs": 3, "preset": "small", "autoreset_mode": mode}
+    env = gymnasium.make_vec(SINGLE, background=FailingOnce(bad, after), **kwargs).unwrapped
+    with failure(bad):
+        env.reset(seed=0)
+        while True:
+            env.step(good)
+    with pytest.raises(ResetNeeded, match="half-way"):
+        env.step(good)
+    with pytest.raises(ResetNeeded, match="half-way"):
+        env.reset(options={"reset_mask": np.array([True, False, True])})
+    fresh = gymnasium.make_vec(SINGLE, background=FailingOnce(None, -1), **kwargs).unwrapped
+    fresh.reset(seed=5)
+    env.reset(seed=5)
+    assert digest(*env.step(good)) == digest(*fresh.step(good))
 
 
 json_like = st.recursive(
