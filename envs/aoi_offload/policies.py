@@ -37,9 +37,12 @@ from .state import (
     DELAY,
     EDGE_UNIFORM,
     FIXED,
+    JOINT,
     JSQ,
     JSQ_UNLESS,
+    KIND,
     LOCAL,
+    OFFLOAD,
     PGOA,
     QUEUES,
     RULE,
@@ -49,6 +52,7 @@ from .state import (
     THRESHOLD,
     UNIFORM,
     UNIFORM_WAIT,
+    UPDATE,
     WAIT_RULES,
 )
 
@@ -121,11 +125,50 @@ def rule(
     return record
 
 
+class _PotentialGame:
+    """Potential-game offloading on observations, one learner per row, as the kernel's scripted devices run it.
+
+    A belief is the mean of delay per task in the queue seen; what was never tried is believed to take no time.
+    """
+
+    def __init__(self, rows: int, places: int) -> None:
+        self.delay_sum = np.zeros((rows, places))
+        self.delays = np.zeros((rows, places), np.int64)
+        self.attempts = np.ones(rows, np.int64)  # the first task of an episode is placed without asking
+        self.place = np.full(rows, -1)  # of the task under way, if it was placed here
+        self.seen = np.ones(rows)  # tasks at that place then, the own one included
+
+    def learn(self, obs: NDArray[np.float64]) -> None:
+        """Take in the delays of tasks that have completed."""
+        rows = np.flatnonzero(np.isin(obs[:, KIND], (UPDATE, JOINT)) & (self.place >= 0))
+        places = self.place[rows]
+        self.delay_sum[rows, places] += obs[rows, DELAY] / self.seen[rows]
+        self.delays[rows, places] += 1
+        self.place[rows] = -1
+
+    def choose(self, obs: NDArray[np.float64], episodes: float, rng: np.random.Generator) -> NDArray[np.int64]:
+        """(n,) places: the least expected delay, exploring less and less."""
+        size, places = self.delay_sum.shape
+        queues = np.hstack([np.ones((size, 1)), obs[:, QUEUES:] + 1.0])
+        place = np.argmin(self.delay_sum / np.maximum(self.delays, 1) * queues, axis=1)
+        explores = rng.random(size) < 1.0 - self.attempts / episodes
+        place = np.where(explores, rng.integers(0, places, size), place)
+        rows = np.flatnonzero(np.isin(obs[:, KIND], (OFFLOAD, JOINT)))
+        self.place[rows] = place[rows]
+        self.seen[rows] = queues[rows, place[rows]]
+        self.attempts[rows] += 1
+        return place
+
+
 class ScriptedPolicy:
     """A scripted policy that acts on observations, one or a batch at a time.
 
     It sees what a learner sees, so it fits every loop that a learned policy fits. Compiled simulations use the
     same rules inside the kernel.
+
+    ``pgoa`` learns while it acts, from the delays it observes: one learner per row, so a row must stay the same device.
+    `reset` forgets; call it when an episode starts (else what was learned is kept, and the last task of the old
+    episode is credited with the first delay of the new one). The other rules remember nothing.
 
     Args:
         server: a server rule (see the module's table).
@@ -134,8 +177,7 @@ class ScriptedPolicy:
         seed: of its own generator, for ties and random rules.
 
     Raises:
-        InvalidInputError: unknown rule, number out of range, or ``pgoa``, which needs the delays that only the
-            simulator reports and therefore runs there only.
+        InvalidInputError: unknown rule, or its number is out of range.
     """
 
     def __init__(
@@ -144,9 +186,12 @@ class ScriptedPolicy:
         self.params = params or AoIParams.make()
         self.server, self.wait = server, wait
         self._rule = rule(self.params, server, wait)
-        if self._rule["server"] == PGOA:
-            raise InvalidInputError("policy: pgoa learns from delays inside the simulator; use it by name there")
         self._rng = np.random.default_rng(seed)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what ``pgoa`` has learned; the random generator goes on."""
+        self._game = _PotentialGame(0, self.params.n_edges + 1)
 
     def __call__(self, obs: NDArray[np.float32]) -> dict[str, Any]:
         """Choose an action.
@@ -155,7 +200,8 @@ class ScriptedPolicy:
             obs: (4 + N,) observation, or (n, 4 + N) for a batch; without a device index.
 
         Returns:
-            ``{"server": int, "wait": (1,) float32}``, or arrays of shapes (n,) and (n, 1) for a batch.
+            ``{"server": int, "wait": (1,) float32}``, or arrays of shapes (n,) and (n, 1) for a batch. A batch of
+            another size than before makes ``pgoa`` start anew.
         """
         batch = np.atleast_2d(np.asarray(obs, np.float64))
         server, wait = self._servers(batch), self._waits(batch)
@@ -177,6 +223,11 @@ class ScriptedPolicy:
             return self._rng.integers(0, edges + 1, size)
         if code == EDGE_UNIFORM:
             return self._rng.integers(1, edges + 1, size)
+        if code == PGOA:
+            if len(self._game.attempts) != size:
+                self._game = _PotentialGame(size, edges + 1)
+            self._game.learn(obs)
+            return self._game.choose(obs, number, self._rng)
         queues = obs[:, QUEUES:]
         shortest = queues.min(axis=1)
         ties = queues == shortest[:, None]
