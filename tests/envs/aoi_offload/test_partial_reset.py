@@ -17,9 +17,7 @@ ONE = np.arange(LANES) == 2
 
 def played(name, mode):
     """A vector environment after some steps, and its last observations and infos; a lane may have ended."""
-    vec = gymnasium.make_vec(
-        name, num_envs=LANES, preset="small", horizon=20.0, autoreset_mode=mode, **kwargs
-    ).unwrapped
+    vec = gymnasium.make_vec(name, num_envs=LANES, preset="small", horizon=20.0, autoreset_mode=mode).unwrapped
     _, info = vec.reset(seed=4)
     actors = [Actor(vec.single_action_space, i) for i in range(LANES)]
     for _ in range(100):
