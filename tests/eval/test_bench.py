@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import gymnasium
 import numpy as np
@@ -168,22 +169,30 @@ def test_background_events_include_the_scripted_ones_and_survive_resets():
     assert max(per_step) < 50
 
 
-def test_windows_alternate_and_ratios_compare_neighbours():
-    order = []
+def test_windows_alternate_and_ratios_compare_neighbours(monkeypatch):
+    """With a clock that the loads move themselves: the machine slows down by and by, and one window is disturbed."""
+    clock, order = [0.0], []
+    monkeypatch.setattr(timing, "time", SimpleNamespace(process_time=lambda: clock[0]))
 
-    def make(name, pause):
+    def make(name, seconds):
         def load(steps):
-            order.append(name)
-            for _ in range(steps * pause):
-                sum(range(200))
-            return steps
+            order.append((name, steps))
+            slower = 1.0 + 0.1 * (len(order) // 2) + 50.0 * (len(order) == 20)
+            clock[0] += steps * seconds * slower
+            return 3 * steps
 
         return load
 
-    rates = timing.measure({"fast": make("fast", 1), "slow": make("slow", 8)}, replace(TINY, windows=5, seconds=0.01))
-    assert order[-10:] == ["fast", "slow"] * 5
-    assert 4 < timing.ratio(rates, "fast", "slow") < 16
+    rates = timing.measure(
+        {"fast": make("fast", 1e-4), "slow": make("slow", 8e-4)}, replace(TINY, windows=7, seconds=0.1)
+    )
+    windows = order[-14:]
+    assert [name for name, _ in windows] == ["fast", "slow"] * 7
+    assert len({steps for name, steps in windows if name == "fast"}) == 1
+    assert {name: values.shape for name, values in rates.items()} == {"fast": (7,), "slow": (7,)}
+    assert timing.ratio(rates, "fast", "slow") == pytest.approx(8.0, rel=0.1)
     assert timing.speed(rates, "fast") == rates["fast"].max()
+    assert rates["fast"].max() <= 3e4 * (1 + 1e-12)
     skewed = {"a": np.array([2.0, 4.0, 60.0]), "b": np.array([1.0, 1.0, 10.0])}
     assert timing.ratio(skewed, "a", "b") == 4.0
 

@@ -72,6 +72,26 @@ def finished(child: int) -> bool:
     return os.waitpid(child, 0)[1] == 0
 
 
+def seen_step(metrics: Path) -> int:
+    """The last step in a metrics file that another process may be writing or cutting."""
+    try:
+        rows = metrics.read_bytes().splitlines(keepends=True)
+    except FileNotFoundError:
+        return 0
+    return max((int(json.loads(row)["step"]) for row in rows if row.endswith(b"\n")), default=0)
+
+
+def killed_at(child: int, metrics: Path, step: int, delay: float) -> bool:
+    """Kill a run `delay` seconds after it is seen to have come to `step`; False if it ended by itself before."""
+    while seen_step(metrics) < step:
+        if os.waitpid(child, os.WNOHANG)[0]:
+            return False
+        time.sleep(0.001)
+    time.sleep(delay)
+    os.kill(child, signal.SIGKILL)
+    return os.waitpid(child, 0)[1] == signal.SIGKILL
+
+
 def describe(folder: Path) -> dict[str, Any]:
     run = open_run(folder)
     state = checkpoint.load(run.checkpoint("last")).snapshot
@@ -100,15 +120,14 @@ def main() -> None:
     begin = time.monotonic()
     assert finished(fork(lambda: start(root / "straight")))
     length = time.monotonic() - begin
+    # Where a kill strikes follows the run's progress, not the clock, so that a busy machine changes nothing.
+    # The delay lets it strike anywhere between two rows: in an update, an evaluation or the writing of a checkpoint.
     moments, killed = random.Random(seed), []
-    while len(killed) < kills:
-        moment = moments.uniform(0.0, length / kills)  # their sum is less than the whole: no run ends unkilled
+    for step in sorted([0, *moments.sample(range(1, settings.steps * 3 // 4), kills - 1)]):
         child = fork(lambda: start(root / "killed"))
-        time.sleep(moment)
-        os.kill(child, signal.SIGKILL)
-        if os.waitpid(child, 0)[1] != signal.SIGKILL:
-            break  # it was finished (or had failed) before
-        killed.append(moment)
+        if not killed_at(child, root / "killed" / "metrics.jsonl", step, moments.uniform(0.0, length / 20)):
+            break  # it had failed
+        killed.append(step)
     assert finished(fork(lambda: start(root / "killed")))
     print(json.dumps({"killed": killed, "one": describe(root / "straight"), "other": describe(root / "killed")}))
 

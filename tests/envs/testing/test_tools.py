@@ -52,13 +52,16 @@ def test_an_actor_repeats_itself_after_a_restart_and_survives_being_written_to()
 
 def test_drawing_is_much_faster_than_sampling():
     space = SPACES["dict"]
-    begin = time.perf_counter()
-    for _ in range(2000):
-        space.sample()
-    sampled = time.perf_counter() - begin
-    begin = time.perf_counter()
-    draw_actions(space, np.random.default_rng(0), 2000)
-    assert time.perf_counter() - begin < sampled / 3
+    sampled, drawn = [], []
+    for _ in range(7):  # the least of several turns, in processor time: other processes delay some, not all
+        begin = time.process_time()
+        for _ in range(1000):
+            space.sample()
+        sampled.append(time.process_time() - begin)
+        begin = time.process_time()
+        draw_actions(space, np.random.default_rng(0), 1000)
+        drawn.append(time.process_time() - begin)
+    assert min(drawn) < min(sampled) / 3
 
 
 def test_digests_compare_numbers_by_value_and_arrays_by_bits():
