@@ -32,7 +32,7 @@ from .faces import (
 from .optimum import solve
 from .params import AoIParams
 from .simulator import Buffers, step_info
-from .state import COST, DROP, DURATION, GENERATE, OUT_DEVICE, OUTSIDE, TERM_0, TIME
+from .state import COST, OUT_DEVICE
 from .stream import game_simulator
 
 
@@ -300,17 +300,8 @@ class AoIOffloadParallel(_GameFace, ParallelEnv[str, Obs, dict[str, Any]]):
         self, gen_before: NDArray[np.float64], start: float
     ) -> tuple[dict[str, Obs], dict[str, Info], NDArray[np.float64]]:
         """Observation and info of every device for the step from ``start``, and the costs (M,)."""
-        now, devices = float(self._buffers.out[TIME, 0]), self.params.n_devices
         device = int(self._buffers.ints[OUT_DEVICE, 0])
-        length = now - start
-        own = ((start - gen_before) + 0.5 * length) * length
-        table = np.zeros((6, devices))
-        table[COST], table[DURATION], table[TIME] = own, length, now
-        if self.objective == "team":
-            table[COST] = own.mean()
-            table[TERM_0], table[TERM_0 + 1] = own / devices, table[COST] - own / devices
-        else:
-            table[TERM_0 + self._phases(device), np.arange(devices)] = own
+        table = self._simulator.stretch(gen_before, start, self._buffers)
         obs, _ = self._simulator.open_intervals(0, self._buffers)
         kinds = obs[:, 0].astype(int).tolist()
         infos: dict[str, Info] = {}
@@ -318,15 +309,6 @@ class AoIOffloadParallel(_GameFace, ParallelEnv[str, Obs, dict[str, Any]]):
             infos[agent] = step_info(self._team, numbers, m, kinds[m])
             infos[agent]["must_act"] = m == device
         return dict(zip(self.agents, obs, strict=True)), infos, table[COST]
-
-    def _phases(self, device: int) -> NDArray[np.int64]:
-        """What each device was doing during the step: 0 waiting, 1 processing, 2 losing time to a dropped task."""
-        codes = self._world.device["code"][0]
-        lost = (codes == DROP) & (self._world.device["prev"][0] == OUTSIDE)
-        lost &= self.params.drop_rule.mode != "deadline"
-        phases = np.where(codes == GENERATE, 0, np.where(lost, 2, 1))
-        phases[device] = int(np.argmax(self._buffers.out[TERM_0:, 0]))
-        return phases
 
 
 def aec_env(**kwargs: Any) -> AECEnv[str, Obs, dict[str, Any]]:

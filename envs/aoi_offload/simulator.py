@@ -15,10 +15,13 @@ from .state import (
     AGE,
     COST,
     DELAY,
+    DROP,
     DURATION,
+    GENERATE,
     KIND,
     OUT_DEVICE,
     OUT_KIND,
+    OUTSIDE,
     QUEUES,
     SINCE_DONE,
     STATE_FIELDS,
@@ -209,6 +212,38 @@ class Simulator:
         out = np.empty((6, devices))
         kernel.open_intervals(*self.world, lane, buffers.out, obs, out)
         return obs, out
+
+    def stretch(self, gen_before: NDArray[np.float64], start: float, buffers: Buffers) -> NDArray[np.float64]:
+        """What lane 0's last step cost every device, whoever decided.
+
+        Args:
+            gen_before: (M,) generation time of each device's freshest completed task when the step began, in seconds.
+            start: when it began, in seconds.
+            buffers: the step's results.
+
+        Returns:
+            (6, M), rows as in a step's output.
+        """
+        now, devices = float(buffers.out[TIME, 0]), self.params.n_devices
+        length = now - start
+        own = ((start - gen_before) + 0.5 * length) * length
+        table = np.zeros((6, devices))
+        table[COST], table[DURATION], table[TIME] = own, length, now
+        if self.team:
+            table[COST] = own.mean()
+            table[TERM_0], table[TERM_1] = own / devices, table[COST] - own / devices
+        else:
+            table[TERM_0 + self._phases(buffers), np.arange(devices)] = own
+        return table
+
+    def _phases(self, buffers: Buffers) -> NDArray[np.int64]:
+        """What each device of lane 0 did during the step: 0 waiting, 1 processing, 2 losing time to a dropped task."""
+        device = self.world.device[0]
+        lost = (device["code"] == DROP) & (device["prev"] == OUTSIDE)
+        lost &= self.params.drop_rule.mode != "deadline"
+        phases = np.where(device["code"] == GENERATE, 0, np.where(lost, 2, 1))
+        phases[buffers.ints[OUT_DEVICE, 0]] = int(np.argmax(buffers.out[TERM_0:, 0]))
+        return phases
 
     def statistics(self) -> dict[str, NDArray[Any]]:
         """What happened since the last reset, per lane and device, over the cycles that started after the warm-up.
