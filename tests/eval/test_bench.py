@@ -192,7 +192,7 @@ def test_windows_alternate_and_ratios_compare_neighbours(monkeypatch):
     assert {name: values.shape for name, values in rates.items()} == {"fast": (7,), "slow": (7,)}
     assert timing.ratio(rates, "fast", "slow") == pytest.approx(8.0, rel=0.1)
     assert timing.speed(rates, "fast") == rates["fast"].max()
-    assert rates["fast"].max() <= 3e4 * (1 + 1e-12)
+    assert rates["fast"].min() < rates["fast"].max() / 10  # the disturbance fell into a window
     skewed = {"a": np.array([2.0, 4.0, 60.0]), "b": np.array([1.0, 1.0, 10.0])}
     assert timing.ratio(skewed, "a", "b") == 4.0
 
