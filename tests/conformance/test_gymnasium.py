@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import subprocess
 import sys
+from functools import partial
 
 import gymnasium
 import numpy as np
@@ -161,9 +162,7 @@ def test_environments_cross_into_spawned_processes(registered):
 
 
 def test_async_vector_environments_equal_the_sync_ones(registered):
-    def make():
-        return gymnasium.make(f"edgewise:{registered.id}", horizon=10.0)
-
+    make = partial(gymnasium.make, f"edgewise:{registered.id}", horizon=10.0)  # spawned workers import no test module
     sync, far = SyncVectorEnv([make] * 2), AsyncVectorEnv([make] * 2, context="spawn")
     try:
         assert digest(sync.reset(seed=3)[0]) == digest(far.reset(seed=3)[0])
