@@ -247,9 +247,9 @@ class _Loop:
 
 
 def _tensorboard(folder: Path, step: int) -> Any:
-    """A TensorBoard writer whose readers discard what an interrupted process wrote after `step`."""
+    """A TensorBoard writer whose readers discard what an interrupted process wrote after `step`, all of it at 0."""
     from ..envs.core.extras import require
 
     require("tensorboard", "sb3")
     writer = require("torch.utils.tensorboard", "sb3").SummaryWriter
-    return writer(str(folder), purge_step=step + 1 if step else None)
+    return writer(str(folder), purge_step=step + 1)

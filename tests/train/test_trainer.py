@@ -16,7 +16,7 @@ import pytest
 from edgewise.envs.core.errors import CheckpointError, InvalidInputError, StorageError
 from edgewise.train import atomic, checkpoint, trainer
 from edgewise.train.progress import Bar, Lines, make_progress
-from edgewise.train.run_folder import open_run, read_metrics
+from edgewise.train.run_folder import create, open_run, read_metrics
 from edgewise.train.verify import verify_run
 
 
@@ -199,16 +199,21 @@ def test_a_run_killed_at_random_moments_ends_like_one_that_was_not(toy: ModuleTy
     assert rows_without_time(tmp_path / "run") == rows_without_time(tmp_path / "straight")
 
 
-def test_tensorboard_shows_a_continued_run_as_one(toy: ModuleType, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", [450, 0], ids=["after a checkpoint", "before the first checkpoint"])
+def test_tensorboard_shows_a_continued_run_as_one(toy: ModuleType, tmp_path: Path, stop: int) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     config = toy.config(tensorboard=True)
     trainer.train(config, tmp_path / "straight")
-    trainer.train(config, tmp_path / "run", stop_at=450)
+    if stop:
+        trainer.train(config, tmp_path / "run", stop_at=stop)
+    else:
+        create(tmp_path / "run", config, [])
     # What a killed process may have written after its last checkpoint.
-    loop = trainer._tensorboard(tmp_path / "run/tensorboard", 450)
-    loop.add_scalar("norm", 99.0, 520)
+    loop = trainer._tensorboard(tmp_path / "run/tensorboard", stop)
+    for step in (stop + 10, stop + 70):
+        loop.add_scalar("norm", 99.0, step)
     loop.close()
     time.sleep(1.1)  # event files are ordered by the second they were made in
     trainer.resume(tmp_path / "run")
