@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..envs.aoi_offload.policies import ScriptedPolicy
 from ..envs.aoi_offload.recording import EventRecorder, Recorder
 from ..envs.aoi_offload.state import JOINT, OFFLOAD, STREAM_OFFSET, UPDATE
+from ..envs.core.errors import InvalidInputError
 from .results import Curve, Response, Trace
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ def run_policy(policy: Policy, env_id: str, kwargs: dict[str, Any], seeds: list[
 
     Returns:
         The counters of `statistics()` up to the horizon, shapes (len(seeds), M, ...).
+
+    Raises:
+        InvalidInputError: an episode does not reach its horizon within `MAX_DECISIONS` decisions.
     """
     # NEXT_STEP: an ended lane keeps its counters until the following step resets it.
     env = gymnasium.make_vec(
@@ -60,10 +64,13 @@ def run_policy(policy: Policy, env_id: str, kwargs: dict[str, Any], seeds: list[
                     kept.setdefault(name, np.zeros_like(values))[ended] = values[ended]
                 running &= ~ended
                 if not running.any():
-                    break
+                    return kept
     finally:
         env.close()
-    return kept
+    raise InvalidInputError(
+        f"horizon: {running.sum()} of {len(seeds)} episodes did not reach {kwargs.get('horizon', 'the default')} s "
+        f"within {MAX_DECISIONS} decisions; shorten it, unless the policy never completes a task"
+    )
 
 
 def record(policy: Policy, env_id: str, kwargs: dict[str, Any], seed: int) -> EventRecorder:

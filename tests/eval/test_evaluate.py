@@ -135,6 +135,15 @@ def test_environment_and_compiled_simulation_measure_the_same():
     np.testing.assert_allclose(ours.mean_wait, [0.3] * 3, rtol=1e-6)
 
 
+def test_an_episode_that_does_not_end_is_an_error_not_a_row_of_zeros(monkeypatch):
+    params = AoIParams.make("single")
+    policy = ScriptedPolicy("local", "fixed:0.2", params=params)
+    for limit in (3, 36):  # before every episode's end; between the first and the last (20 cycles on average)
+        monkeypatch.setattr("edgewise.eval.episodes.MAX_DECISIONS", limit)
+        with pytest.raises(InvalidInputError, match=f"horizon: .* 20.0 s within {limit} decisions"):
+            run_policy(policy, ENV, {"params": params, "horizon": 20.0}, list(range(8)))
+
+
 def test_lanes_that_end_early_keep_their_own_counters():
     params = AoIParams.make("single")
     kwargs = {"params": params, "horizon": 20.0}
