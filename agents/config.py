@@ -1,4 +1,4 @@
-"""Hyper-parameters of the Stable-Baselines3 learners; imports neither torch nor SB3."""
+"""Hyper-parameters of the Stable-Baselines3 learners, readable without torch and SB3."""
 
 from typing import Literal
 
@@ -33,7 +33,7 @@ class HybridPolicyFields(LearnerSection):
 class FractionalPPOConfig(HybridPolicyFields):
     """Fractional PPO: semi-Markov advantages, priced by Dinkelbach's coefficient."""
 
-    algorithm: Literal["fractional_ppo"] = "fractional_ppo"
+    algorithm: Literal["fractional_ppo"] = Field(default="fractional_ppo", description="name of the learner")
     gae_lambda: float = Field(default=0.0, ge=0, le=1, description="[-] per decision; 0 trusts the critic")
     winsorise: float = Field(default=0.001, ge=0, lt=0.5, description="[-] share of costs pulled in on either side")
     critic: Literal["lstd", "network"] = Field(default="lstd", description="least squares, or SB3's value network")
@@ -41,14 +41,16 @@ class FractionalPPOConfig(HybridPolicyFields):
     ratio: float | None = Field(default=None, description="[s] first ratio; none: that of the untrained policy")
     omega: float = Field(default=0.1, gt=0, le=1, description="[-] step of the outer loop per rollout")
     horizon: float | None = Field(default=None, gt=0, description="[s] discounting horizon; none: average criterion")
-    fidelity: Literal["corrected", "paper"] = "corrected"
+    fidelity: Literal["corrected", "paper"] = Field(
+        default="corrected", description="discount by duration, or per decision as published"
+    )
     gamma: float = Field(default=0.99, gt=0, le=1, description="[-] discount per decision, fidelity=paper only")
 
 
 class PPOConfig(HybridPolicyFields):
     """Stable-Baselines3's own PPO on the hybrid policy: the non-fractional baseline."""
 
-    algorithm: Literal["ppo"] = "ppo"
+    algorithm: Literal["ppo"] = Field(default="ppo", description="name of the learner")
     objective: Literal["cost", "rate"] = Field(
         default="cost", description="reward per decision: -cost, or -cost/duration (joint decisions only)"
     )
@@ -70,7 +72,9 @@ Defect = Literal[
 class FractionalD3QNDDPGConfig(LearnerSection):
     """Dueling double DQN for the server and DDPG for the wait (Jin et al., AAAI-24), corrected by default."""
 
-    algorithm: Literal["fractional_d3qn_ddpg"] = "fractional_d3qn_ddpg"
+    algorithm: Literal["fractional_d3qn_ddpg"] = Field(
+        default="fractional_d3qn_ddpg", description="name of the learner"
+    )
     buffer_size: int = Field(default=200_000, ge=1000, description="[-] transitions kept")
     learning_starts: int = Field(default=10_000, ge=100, description="[-] decisions before the first update")
     batch_size: int = Field(default=256, ge=2, description="[-] minibatch of an update")
@@ -90,5 +94,7 @@ class FractionalD3QNDDPGConfig(LearnerSection):
     init_mean: float = Field(default=0.1, gt=0, lt=1, description="[-] first wait, as a share of its range")
     hidden: Widths = Field(default=(64, 64), description="[-] hidden layers of the actor")
     critic_hidden: Widths = Field(default=(64, 64), description="[-] hidden layers of the critics; none: linear")
-    fidelity: Literal["corrected", "paper"] = "corrected"
+    fidelity: Literal["corrected", "paper"] = Field(
+        default="corrected", description="the corrected algorithm, or as released: its discounts and defects"
+    )
     defects: tuple[Defect, ...] = Field(default=(), description="single defects of the released code, by name")

@@ -15,6 +15,8 @@ from numpy.polynomial.hermite_e import hermegauss
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ...envs.core.errors import InvalidInputError
+
 Family = Literal["squashed", "beta", "censored"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
 
@@ -154,13 +156,16 @@ class HybridDistribution:
         uses: per row, whether the choice and whether the continuous part is used by the decision. What is not used
             counts neither in the log-probability nor in the entropy. None: everything is used.
         mask: allowed choices, boolean, shape (n, k); None: all are. A row must allow at least one.
+
+    Raises:
+        InvalidInputError: neither choice nor continuous part.
     """
 
     def __init__(
         self, logits: Tensor | None, law: ContinuousLaw | None, uses: Uses | None = None, mask: Tensor | None = None
     ) -> None:
         if logits is None and law is None:
-            raise ValueError("a distribution needs a choice, a continuous part, or both")
+            raise InvalidInputError("a distribution needs a choice, a continuous part, or both")
         if logits is not None and mask is not None:
             logits = logits.masked_fill(~mask, torch.finfo(logits.dtype).min)
         self.log_probs = None if logits is None else torch.log_softmax(logits, dim=-1)
@@ -223,6 +228,9 @@ class HybridHead(nn.Module):
         family: law of the continuous parts.
         init_mean: mean of w before training, in (0, 1).
         init_scale: standard deviation before training (of the logit for `squashed`, of w for `censored`).
+
+    Raises:
+        InvalidInputError: unknown family, `init_mean` outside (0, 1), or `init_scale` not above 0.
     """
 
     def __init__(
@@ -236,7 +244,11 @@ class HybridHead(nn.Module):
     ) -> None:
         super().__init__()
         if family not in FAMILIES:
-            raise ValueError(f"family must be one of {', '.join(FAMILIES)}, not {family!r}")
+            raise InvalidInputError.of("family", f"one of {', '.join(FAMILIES)}", family)
+        if not 0.0 < init_mean < 1.0:
+            raise InvalidInputError.of("init_mean", "in (0, 1)", init_mean)
+        if not 0.0 < init_scale < math.inf:
+            raise InvalidInputError.of("init_scale", "a finite number > 0", init_scale)
         self.n_choices, self.n_continuous, self.family = n_choices, n_continuous, family
         self.choice = nn.Linear(latent, n_choices) if n_choices else None
         width = 2 * n_continuous if family == "beta" else n_continuous

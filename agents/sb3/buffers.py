@@ -9,6 +9,7 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
+from ...envs.core.errors import InvalidInputError
 from .returns import time_discount
 
 
@@ -24,12 +25,20 @@ class SMDPReplayBuffer(ReplayBuffer):
             (only for a learner that subtracts the gain itself).
         ratio: first ratio (cost per unit of time); `DinkelbachCallback` moves it.
         reward_scale: factor on the priced reward.
-        **kwargs: as for SB3's `ReplayBuffer`.
+        **kwargs: as for SB3's `ReplayBuffer`, without ``optimize_memory_usage``.
+
+    Raises:
+        InvalidInputError: `horizon` not above 0, or ``optimize_memory_usage=True``.
     """
 
     def __init__(
         self, *args: Any, horizon: float | None = 100.0, ratio: float = 0.0, reward_scale: float = 1.0, **kwargs: Any
     ) -> None:
+        if horizon is not None and not horizon > 0.0:
+            raise InvalidInputError.of("horizon", "None or > 0", horizon)
+        # SB3's sixth argument. Its trick keeps no observation at the end of an episode, from which we bootstrap.
+        if kwargs.get("optimize_memory_usage", args[5] if len(args) > 5 else False):
+            raise InvalidInputError.of("optimize_memory_usage", "False for semi-Markov replay", True)
         super().__init__(*args, **kwargs)
         self.cost_limits: tuple[float, float] | None = None  # costs are pulled in to these when they are priced
         self.horizon, self.ratio, self.reward_scale = horizon, ratio, reward_scale

@@ -182,6 +182,9 @@ class GreedyPolicy:
 
     Args:
         model: a model on a `SemiMarkovVecEnv` over `VectorFlatHybridAction`; later training changes the policy.
+
+    Raises:
+        InvalidInputError: the model's environment is another one.
     """
 
     def __init__(self, model: BaseAlgorithm) -> None:
@@ -202,7 +205,11 @@ class GreedyPolicy:
 
 
 def policy_of(model: BaseAlgorithm) -> GreedyPolicy:
-    """The deterministic policy of a model (see `GreedyPolicy`)."""
+    """The deterministic policy of a model (see `GreedyPolicy`).
+
+    Raises:
+        InvalidInputError: as for `GreedyPolicy`.
+    """
     return GreedyPolicy(model)
 
 

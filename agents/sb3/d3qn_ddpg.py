@@ -22,7 +22,7 @@ from ...envs.core.errors import InvalidInputError
 from ..networks.d3qn_ddpg import DuelingQ, WaitActor, WaitCritic
 from .buffers import SMDPReplayBuffer
 from .callbacks import DinkelbachCallback, with_outer_loop
-from .policies import DecisionFeatures
+from .policies import DecisionFeatures, check_policy
 
 PAPER_DEFECTS = frozenset(
     {"cumulative_absolute_cost", "doubled_area", "exploration_collapse", "wait_in_seconds", "batch_norm"}
@@ -49,6 +49,9 @@ class D3QNDDPGPolicy(BasePolicy):
             the wait.
         init_mean: wait before training, as a share of its range.
         batch_moments: reproduce the released code's batch normalisation.
+
+    Raises:
+        InvalidInputError: another observation or action space.
     """
 
     def __init__(
@@ -183,6 +186,9 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
         fidelity: ``corrected`` or ``paper``.
         **kwargs: the rest of SB3's off-policy arguments.
 
+    Raises:
+        InvalidInputError: another policy or `fidelity`, an unknown defect, or `horizon` not above 0.
+
     *Source*: Jin, Tang, Zhang, Wang, AAAI-24, arXiv 2312.10418; relative values: Abounadi, Bertsekas,
     Borkar, SIAM J. Control Optim. 40, 2001.
     """
@@ -210,6 +216,9 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
         _init_setup_model: bool = True,
         **kwargs: Any,
     ) -> None:
+        check_policy(policy, "D3QNDDPGPolicy", D3QNDDPGPolicy)
+        if fidelity not in ("corrected", "paper"):
+            raise InvalidInputError.of("fidelity", "corrected or paper", fidelity)
         self.defects = frozenset(defects) | (PAPER_DEFECTS if fidelity == "paper" else frozenset())
         if not self.defects <= DEFECTS:
             raise InvalidInputError.of("defects", f"among {', '.join(sorted(DEFECTS))}", sorted(self.defects - DEFECTS))

@@ -6,12 +6,13 @@ from typing import Any
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.distributions import Distribution
-from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
 
 from ...envs.aoi_offload.state import OFFLOAD, UPDATE
+from ...envs.core.errors import InvalidInputError
 from ..networks.features import CompressedFeatures, mlp
 from ..networks.hybrid import Family, HybridDistribution, HybridHead
 
@@ -23,13 +24,16 @@ class DecisionFeatures(BaseFeaturesExtractor):
         observation_space: a one-dimensional Box.
         kind_column: column of the observation that holds the kind of decision, or None.
         ignored: columns to leave out.
+
+    Raises:
+        InvalidInputError: another observation space.
     """
 
     def __init__(
         self, observation_space: spaces.Space[Any], kind_column: int | None = 0, ignored: Sequence[int] = ()
     ) -> None:
         if not isinstance(observation_space, spaces.Box) or len(observation_space.shape) != 1:
-            raise ValueError(f"the observation must be a one-dimensional Box, not {observation_space}")
+            raise InvalidInputError.of("observation_space", "a one-dimensional Box", observation_space)
         layer = CompressedFeatures(observation_space.shape[0], kind_column, ignored)
         super().__init__(observation_space, layer.width)
         self.layer = layer
@@ -38,6 +42,21 @@ class DecisionFeatures(BaseFeaturesExtractor):
         """Features (n, width) of observations (n, columns)."""
         features: Tensor = self.layer(observation)
         return features
+
+
+def check_policy(policy: object, name: str, allowed: type[BasePolicy]) -> None:
+    """Refuse a policy that lacks what a learner reads from its own.
+
+    Args:
+        policy: what the user gave: a class or a name.
+        name: the name that is allowed.
+        allowed: the class that is allowed, with its subclasses.
+
+    Raises:
+        InvalidInputError: it is something else.
+    """
+    if policy != name and not (isinstance(policy, type) and issubclass(policy, allowed)):
+        raise InvalidInputError.of("policy", f"{allowed.__name__}, a subclass of it, or {name!r}", policy)
 
 
 class _Towers(nn.Module):
@@ -85,6 +104,10 @@ class HybridActorCriticPolicy(ActorCriticPolicy):
         init_scale: spread before training (logit units for ``squashed``, share of the range for ``censored``).
         net_arch: widths of the hidden layers, ``{"pi": [...], "vf": [...]}`` or one list for both.
         **kwargs: the rest of SB3's policy arguments.
+
+    Raises:
+        InvalidInputError: another observation or action space, more choices than the carrier has elements, or a value
+            outside its range.
     """
 
     with_entropy = True  # a learner without an entropy bonus turns this off: the quadrature takes time
@@ -118,7 +141,9 @@ class HybridActorCriticPolicy(ActorCriticPolicy):
         elif isinstance(action_space, spaces.Box) and len(action_space.shape) == 1:
             self.n_choices, self.n_continuous = n_choices, action_space.shape[0] - n_choices
         else:
-            raise ValueError(f"the action space must be Discrete or a one-dimensional Box, not {action_space}")
+            raise InvalidInputError.of("action_space", "Discrete or a one-dimensional Box", action_space)
+        if self.n_continuous < 0 or n_choices < 0:
+            raise InvalidInputError.of("n_choices", f"in [0, {action_space.shape[0]}]", n_choices)
         kwargs.pop("features_extractor_class", None)
         kwargs["features_extractor_kwargs"] = {"kind_column": kind_column, "ignored": tuple(ignored)}
         super().__init__(
@@ -194,7 +219,11 @@ class HybridActorCriticPolicy(ActorCriticPolicy):
         return values, law.log_prob(self._to_carrier(actions)), entropy
 
     def get_distribution(self, obs: PyTorchObs) -> Distribution:
-        """SB3's distribution classes have no hybrid law: use `hybrid_distribution`."""
+        """SB3's distribution classes have no hybrid law: use `hybrid_distribution`.
+
+        Raises:
+            NotImplementedError: always.
+        """
         raise NotImplementedError("use hybrid_distribution(obs): SB3 has no class for a hybrid law")
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:

@@ -1,6 +1,6 @@
 """Proximal policy optimisation for ratio objectives with semi-Markov steps."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -9,13 +9,15 @@ from numpy.typing import NDArray
 from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 
+from ...envs.core.errors import InvalidInputError
 from .callbacks import DinkelbachCallback, with_outer_loop
 from .critic import FractionalLSTD
-from .policies import HybridActorCriticPolicy
+from .policies import HybridActorCriticPolicy, check_policy
 from .returns import Advantages, differential_advantages, discounted_advantages, standardise, time_discount
 from .vec_env import step_arrays
 
@@ -83,11 +85,14 @@ class FractionalPPO(PPO):
         fidelity: ``corrected``; or ``paper``: the papers' discount of `gamma` per decision whatever its duration.
         **kwargs: the rest of SB3's PPO arguments; `gamma` is only used with ``fidelity="paper"``.
 
+    Raises:
+        InvalidInputError: another policy, `critic` or `fidelity`.
+
     *Source*: Dinkelbach (1967) for the pricing; Schulman et al. 2017 for PPO; Jin et al., arXiv 2409.16832, for PPO on
     fractional age objectives.
     """
 
-    policy_aliases = {**PPO.policy_aliases, "HybridPolicy": HybridActorCriticPolicy}  # noqa: RUF012  # as in SB3
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"HybridPolicy": HybridActorCriticPolicy}
     rollout_buffer: FractionalRolloutBuffer
     policy: HybridActorCriticPolicy
     outer_loop: DinkelbachCallback | None = None
@@ -104,6 +109,11 @@ class FractionalPPO(PPO):
         fidelity: Literal["corrected", "paper"] = "corrected",
         **kwargs: Any,
     ) -> None:
+        check_policy(policy, "HybridPolicy", HybridActorCriticPolicy)
+        if critic not in ("lstd", "network"):
+            raise InvalidInputError.of("critic", "lstd or network", critic)
+        if fidelity not in ("corrected", "paper"):
+            raise InvalidInputError.of("fidelity", "corrected or paper", fidelity)
         self.ratio = ratio
         self.horizon, self.winsorise, self.fidelity = horizon, winsorise, fidelity
         self.critic_kind, self.critic_memory = critic, critic_memory

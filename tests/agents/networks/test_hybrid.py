@@ -15,6 +15,7 @@ from edgewise.agents.networks.hybrid import (
     SquashedGaussian,
     UnimodalBeta,
 )
+from edgewise.envs.core.errors import InvalidInputError
 
 CASES = [(-2.0, 0.3), (0.0, 1.0), (1.5, 0.7)]
 
@@ -138,7 +139,10 @@ def test_masked_choices_are_never_drawn_and_the_rest_is_renormalised() -> None:
 
 
 def test_a_law_needs_a_part_and_a_known_family() -> None:
-    with pytest.raises(ValueError, match="a choice, a continuous part"):
+    with pytest.raises(InvalidInputError, match="a choice, a continuous part"):
         HybridDistribution(None, None)
-    with pytest.raises(ValueError, match="squashed, beta, censored"):
+    with pytest.raises(InvalidInputError, match="family must be one of squashed, beta, censored, got 'cauchy'"):
         HybridHead(4, 2, 1, family="cauchy")  # type: ignore[arg-type]
+    for field, value in (("init_mean", 1.0), ("init_mean", math.nan), ("init_scale", 0.0), ("init_scale", math.inf)):
+        with pytest.raises(InvalidInputError, match=f"{field} must be .*, got {value}"):
+            HybridHead(4, 2, 1, **{field: value})

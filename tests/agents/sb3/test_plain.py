@@ -11,11 +11,15 @@ from gymnasium import spaces
 from gymnasium.vector import VectorWrapper
 from gymnasium.vector.utils import batch_space
 from stable_baselines3 import DQN, PPO, SAC
+from stable_baselines3.common.policies import ActorCriticPolicy
 
 from edgewise.agents.sb3.buffers import SMDPReplayBuffer
 from edgewise.agents.sb3.callbacks import DinkelbachCallback
-from edgewise.agents.sb3.policies import HybridActorCriticPolicy
+from edgewise.agents.sb3.d3qn_ddpg import FractionalD3QNDDPG
+from edgewise.agents.sb3.policies import DecisionFeatures, HybridActorCriticPolicy
+from edgewise.agents.sb3.ppo import FractionalPPO
 from edgewise.agents.sb3.vec_env import SemiMarkovVecEnv
+from edgewise.envs.core.errors import InvalidInputError
 from edgewise.envs.core.vector_wrappers import VectorFlatHybridAction, VectorRatioReward
 
 Make = Callable[..., Any]
@@ -216,8 +220,42 @@ def test_hybrid_policy_serves_plain_spaces_on_plain_ppo(counting: Make, space: s
 
 def test_hybrid_policy_refuses_other_spaces(counting: Make) -> None:
     env = SemiMarkovVecEnv(counting(2, spaces.MultiDiscrete([2, 3])))
-    with pytest.raises(ValueError, match="Discrete or a one-dimensional Box"):
+    with pytest.raises(InvalidInputError, match="action_space must be Discrete or a one-dimensional Box"):
         PPO(HybridActorCriticPolicy, env, device="cpu")
+    with pytest.raises(InvalidInputError, match=r"n_choices must be in \[0, 2\], got 3"):
+        PPO(HybridActorCriticPolicy, SemiMarkovVecEnv(counting(2)), device="cpu", policy_kwargs={"n_choices": 3})
+    with pytest.raises(InvalidInputError, match="observation_space must be a one-dimensional Box"):
+        DecisionFeatures(spaces.Box(0.0, 1.0, (2, 2)))
+
+
+@pytest.mark.parametrize("policy", ["MlpPolicy", ActorCriticPolicy, "D3QNPolicy"])
+def test_our_learners_name_the_policies_they_work_with(counting: Make, policy: Any) -> None:
+    env = SemiMarkovVecEnv(counting(2))
+    with pytest.raises(InvalidInputError, match=r"policy must be HybridActorCriticPolicy, .*'HybridPolicy', got"):
+        FractionalPPO(policy, env)
+    with pytest.raises(InvalidInputError, match=r"policy must be D3QNDDPGPolicy, .*'D3QNDDPGPolicy', got"):
+        FractionalD3QNDDPG(policy, env)
+
+
+def test_our_learners_take_their_policies_by_name_and_no_unknown_variant(counting: Make) -> None:
+    env = SemiMarkovVecEnv(counting(2))
+    assert isinstance(FractionalPPO("HybridPolicy", env, device="cpu").policy, HybridActorCriticPolicy)
+    with pytest.raises(InvalidInputError, match="critic must be lstd or network, got 'mlp'"):
+        FractionalPPO("HybridPolicy", env, critic="mlp")  # type: ignore[arg-type]
+    for learner, name in ((FractionalPPO, "HybridPolicy"), (FractionalD3QNDDPG, "D3QNDDPGPolicy")):
+        with pytest.raises(InvalidInputError, match="fidelity must be corrected or paper, got 'exact'"):
+            learner(name, env, fidelity="exact")
+
+
+def test_replay_refuses_what_it_cannot_keep(counting: Make) -> None:
+    env = SemiMarkovVecEnv(counting(2))
+    for more in ({}, {"replay_buffer_kwargs": {"handle_timeout_termination": False}}):
+        with pytest.raises(InvalidInputError, match="optimize_memory_usage must be False"):
+            SAC("MlpPolicy", env, replay_buffer_class=SMDPReplayBuffer, optimize_memory_usage=True, **more)
+    with pytest.raises(InvalidInputError, match="optimize_memory_usage must be False"):
+        SMDPReplayBuffer(30, env.observation_space, env.action_space, "cpu", 2, True, False)
+    with pytest.raises(InvalidInputError, match=r"horizon must be None or > 0, got 0.0"):
+        SMDPReplayBuffer(30, env.observation_space, env.action_space, horizon=0.0)
 
 
 def test_discount_of_the_buffer_is_exact() -> None:

@@ -1,0 +1,21 @@
+"""The learners' settings explain themselves: a description for every field, a unit for every number."""
+
+import types
+import typing
+
+import pytest
+
+from edgewise.agents.config import FractionalD3QNDDPGConfig, FractionalPPOConfig, LearnerSection, PPOConfig
+
+
+def numeric(annotation: object) -> bool:
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is tuple:
+        return any(numeric(part) for part in typing.get_args(annotation))
+    return annotation in (int, float)
+
+
+@pytest.mark.parametrize("section", [FractionalPPOConfig, PPOConfig, FractionalD3QNDDPGConfig])
+def test_every_field_has_a_description_and_every_number_a_unit(section: type[LearnerSection]) -> None:
+    for name, field in section.model_fields.items():
+        assert field.description, name
+        assert field.description.startswith(("[-] ", "[s] ", "[rollouts] ")) == numeric(field.annotation), name
