@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table; cells are plain text."""
+    from ..eval.console import stdout_console
+
     table_class, text_class = require("rich.table", "cli").Table, require("rich.text", "cli").Text
     table = table_class(title=title, title_justify="left")
     for number, column in enumerate(columns):
         table.add_column(column, no_wrap=number == 0)
     for row in rows:
         table.add_row(*(text_class(cell) for cell in row))
-    require("rich.console", "cli").Console().print(table)
+    stdout_console().print(table)
 
 
 def print_json(value: Any) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..envs.core.extras import require
+from .console import stdout_console
 from .report import interval, percent, places, seconds, signed, target_name, verdict
 from .results import Evaluation, Score
 
@@ -41,7 +42,7 @@ def print_evaluation(evaluation: Evaluation, console: Any = None) -> None:
     Raises:
         MissingExtraError: rich is not installed.
     """
-    console = console or require("rich.console", "cli").Console()
+    console = console or stdout_console()
     text = require("rich.text", "cli").Text
     scores = sorted([evaluation.learner, *evaluation.baselines], key=lambda score: score.mean_age.estimate)
     ages = _table(

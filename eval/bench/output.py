@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...envs.core.extras import require
+from ..console import stdout_console
 from . import machine
 from .rows import PLAIN, Row
 from .timing import Budget
@@ -24,7 +25,7 @@ def print_bench(rows: Sequence[Row], budget: Budget, console: Any = None) -> Non
     Raises:
         MissingExtraError: rich is not installed.
     """
-    console = console or require("rich.console", "cli").Console()
+    console = console or stdout_console()
     text = require("rich.text", "cli").Text
     box = require("rich.box", "cli").SIMPLE_HEAD
     table = require("rich.table", "cli").Table(box=box, padding=(0, 1, 0, 0))
