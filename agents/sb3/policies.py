@@ -139,11 +139,11 @@ class HybridActorCriticPolicy(ActorCriticPolicy):
         if isinstance(action_space, spaces.Discrete):
             self.n_choices, self.n_continuous = int(action_space.n), 0
         elif isinstance(action_space, spaces.Box) and len(action_space.shape) == 1:
+            if not 0 <= n_choices <= action_space.shape[0]:
+                raise InvalidInputError.of("n_choices", f"in [0, {action_space.shape[0]}]", n_choices)
             self.n_choices, self.n_continuous = n_choices, action_space.shape[0] - n_choices
         else:
             raise InvalidInputError.of("action_space", "Discrete or a one-dimensional Box", action_space)
-        if self.n_continuous < 0 or n_choices < 0:
-            raise InvalidInputError.of("n_choices", f"in [0, {action_space.shape[0]}]", n_choices)
         kwargs.pop("features_extractor_class", None)
         kwargs["features_extractor_kwargs"] = {"kind_column": kind_column, "ignored": tuple(ignored)}
         super().__init__(
