@@ -228,7 +228,7 @@ def results(name: str) -> str:
             (
                 f"`{row['config'].split('/')[1]}`",
                 ", ".join(f"{cell['age']:.4f}" for cell in cells),
-                f"{cells[0]['reference']:.4f}",
+                ", ".join(dict.fromkeys(f"{cell['reference']:.4f}" for cell in cells)),
                 f"{row['median_excess']:+.2%} over {against}",
                 f"{row['limit']:.0%}",
                 ", ".join(f"{cell['seconds']:.0f}" for cell in cells),
