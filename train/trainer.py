@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..envs.core.errors import CheckpointError
+from ..envs.core.extras import require
 from . import atomic, checkpoint
 from .config import TrainConfig
 from .learners import Learner, Policy, make_learner
@@ -72,7 +73,10 @@ def train(
         StorageError: writing failed.
         MissingExtraError: the learner's library is not installed.
     """
-    learner = make_learner(config)  # first, so that a configuration that cannot run leaves no folder behind
+    # first what can fail for want of something, so that a configuration that cannot run leaves no folder behind
+    if config.tensorboard:
+        require("tensorboard", "sb3")
+    learner = make_learner(config)
     try:
         run = create(Path(out), config, sys.argv if command is None else command, overwrite)
         with run.lock():
@@ -248,8 +252,6 @@ class _Loop:
 
 def _tensorboard(folder: Path, step: int) -> Any:
     """A TensorBoard writer whose readers discard what an interrupted process wrote after `step`, all of it at 0."""
-    from ..envs.core.extras import require
-
     require("tensorboard", "sb3")
     writer = require("torch.utils.tensorboard", "sb3").SummaryWriter
     return writer(str(folder), purge_step=step + 1)

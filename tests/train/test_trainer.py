@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgewise.envs.core.errors import CheckpointError, InvalidInputError, StorageError
+from edgewise.envs.core.errors import CheckpointError, InvalidInputError, MissingExtraError, StorageError
 from edgewise.train import atomic, checkpoint, trainer
 from edgewise.train.progress import Bar, Lines, make_progress
 from edgewise.train.run_folder import create, open_run, read_metrics
@@ -37,6 +37,13 @@ def test_a_run_folder_holds_what_repeats_the_run(toy: ModuleType, tmp_path: Path
     assert [row["step"] for row in rows] == sorted(row["step"] for row in rows)
     assert {row["kind"] for row in rows} == {"train", "evaluation", "checkpoint"}
     assert rows[-1] == {"kind": "checkpoint", "step": 2000, "weights_sha256": result.weights_sha256}
+
+
+def test_a_missing_extra_leaves_no_folder(toy: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", None)  # importing it now fails
+    with pytest.raises(MissingExtraError, match=r"edgewise\[sb3\]"):
+        trainer.train(toy.config(tensorboard=True), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_last_checkpoints_and_the_best_are_kept(toy: ModuleType, tmp_path: Path) -> None:
