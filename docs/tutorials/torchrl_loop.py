@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from tensordict import TensorDict, TensorDictBase
+from tensordict import TensorDict
 from tensordict.nn import TensorDictModule, TensorDictSequential
 from torch import Tensor, nn
 from torchrl.envs import ExplorationType, GymEnv, SerialEnv, default_info_dict_reader, set_exploration_type
@@ -27,18 +27,10 @@ torch.manual_seed(0)
 torch.set_num_threads(1)  # small networks are fastest on one thread
 
 
-class Keep(default_info_dict_reader):  # type: ignore[misc]  # TorchRL ships no types
-    """What a rollout keeps of `info`. TorchRL's reader expects numpy numbers; ours are plain floats."""
-
-    def __call__(self, info: dict[str, Any], data: TensorDictBase) -> TensorDictBase:
-        """Copy the kept numbers into the rollout."""
-        return super().__call__({key: np.float32(info[key]) for key in self.keys}, data)
-
-
 def make_env() -> GymEnv:
     """A lone device. With joint decisions a step is a whole cycle: wait, compute, and the task completes."""
     env = GymEnv("edgewise/AoIOffload-v0", preset="single", decision="joint", z_max=Z_MAX)
-    return env.set_info_dict_reader(Keep(["cost", "duration"]))
+    return env.set_info_dict_reader(default_info_dict_reader(["cost", "duration"]))
 
 
 env = SerialEnv(16, make_env)

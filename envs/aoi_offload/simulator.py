@@ -44,9 +44,9 @@ def step_info(team: bool, numbers: list[float], device: int, kind: int) -> dict[
     cost, duration, time, first, second, third = numbers
     terms = {"own": first, "others": second} if team else {"waiting": first, "processing": second, "dropped": third}
     return {
-        "cost": cost,
-        "duration": duration,
-        "time": time,
+        "cost": np.float64(cost),  # numpy numbers are floats with a dtype, which TorchRL's info reader asks for
+        "duration": np.float64(duration),
+        "time": np.float64(time),
         "cost_terms": terms,
         "device": device,
         "kind": kind,

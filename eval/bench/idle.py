@@ -64,9 +64,9 @@ class IdleAEC(AECEnv):  # type: ignore[misc]  # PettingZoo ships no types
         self._obs = np.zeros(self._shape, np.float32)
         first, second, third = self._term_names
         self.infos[agent] = {
-            "cost": 0.0,
-            "duration": 0.0,
-            "time": 0.0,
+            "cost": np.float64(0.0),
+            "duration": np.float64(0.0),
+            "time": np.float64(0.0),
             "cost_terms": {first: 0.0, second: 0.0, third: 0.0},
             "device": device,
             "kind": UPDATE,
