@@ -10,7 +10,7 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
 from ...envs.core.errors import InvalidInputError
-from .returns import time_discount
+from ..fractional.returns import time_discount
 
 
 class SMDPReplayBuffer(ReplayBuffer):

@@ -15,10 +15,10 @@ from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 
 from ...envs.core.errors import InvalidInputError
+from ..fractional.critic import FractionalLSTD
+from ..fractional.returns import Advantages, differential_advantages, discounted_advantages, standardise, time_discount
 from .callbacks import DinkelbachCallback, with_outer_loop
-from .critic import FractionalLSTD
 from .policies import HybridActorCriticPolicy, check_policy
-from .returns import Advantages, differential_advantages, discounted_advantages, standardise, time_discount
 from .vec_env import step_arrays
 
 FloatArray = NDArray[np.float64]

@@ -259,6 +259,6 @@ def test_replay_refuses_what_it_cannot_keep(counting: Make) -> None:
 
 
 def test_discount_of_the_buffer_is_exact() -> None:
-    from edgewise.agents.sb3.returns import time_discount
+    from edgewise.agents.fractional.returns import time_discount
 
     assert time_discount(np.array([0.5, 2.0, 7.0]), 2.0).tolist() == [math.exp(-0.25), math.exp(-1.0), math.exp(-3.5)]

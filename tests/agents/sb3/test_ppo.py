@@ -9,11 +9,11 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode
 
+from edgewise.agents.fractional.returns import discounted_advantages, time_discount
 from edgewise.agents.sb3.build import build, policy_of, wait_function
 from edgewise.agents.sb3.callbacks import DinkelbachCallback
 from edgewise.agents.sb3.policies import HybridActorCriticPolicy
 from edgewise.agents.sb3.ppo import FractionalPPO
-from edgewise.agents.sb3.returns import discounted_advantages, time_discount
 from edgewise.agents.sb3.vec_env import SemiMarkovVecEnv
 from edgewise.envs.aoi_offload.state import DELAY
 from edgewise.envs.aoi_offload.update_or_wait import wait_rule_value

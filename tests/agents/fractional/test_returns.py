@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from edgewise.agents.sb3.critic import FractionalLSTD
-from edgewise.agents.sb3.returns import (
+from edgewise.agents.fractional.critic import FractionalLSTD
+from edgewise.agents.fractional.returns import (
     differential_advantages,
     discounted_advantages,
     standardise,
