@@ -1,8 +1,10 @@
-"""Hyper-parameters of the Stable-Baselines3 learners, readable without torch and SB3."""
+"""Hyper-parameters of the learners, readable without torch, SB3 and Ray."""
+
+from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Widths = tuple[int, ...]
 
@@ -98,3 +100,52 @@ class FractionalD3QNDDPGConfig(LearnerSection):
         default="corrected", description="the corrected algorithm, or as released: its discounts and defects"
     )
     defects: tuple[Defect, ...] = Field(default=(), description="single defects of the released code, by name")
+
+
+class AsyncFractionalConfig(HybridPolicyFields):
+    """Asynchronous fractional multi-agent PPO on RLlib, with a critic over the global event sequence.
+
+    Two of `horizon`, `gamma` and neither are criteria: discounting by elapsed time, discounting per decision (as
+    published), and, by default, the long-run average.
+    """
+
+    algorithm: Literal["async_fractional"] = Field(default="async_fractional", description="name of the learner")
+    n_steps: int = Field(default=16, ge=1, le=100_000, description="[-] decisions per device, lane and rollout")
+    lookback: int = Field(
+        default=64, ge=0, le=100_000, description="[-] events before a rollout that the critic reads first"
+    )
+    learning_rate: float = Field(default=1e-3, gt=0, le=1, description="[-] Adam step")
+    gae_lambda: float = Field(default=0.9, ge=0, le=1, description="[-] per decision")
+    critic: Literal["recurrent", "memoryless", "centralised", "lstd"] = Field(
+        default="recurrent",
+        description="what values see: the global event sequence, the own observation, the state of all devices, "
+        "or the own observation by least squares",
+    )
+    parameters: Literal["shared", "per_device"] = Field(default="shared", description="whose weights a device uses")
+    ratio: float | None = Field(default=None, description="[s] first ratio; none: that of the untrained policy")
+    shared_ratio: bool = Field(default=False, description="one pooled ratio instead of one per device")
+    omega: float = Field(default=0.1, gt=0, le=1, description="[-] step of the outer loop per rollout")
+    horizon: float | None = Field(default=None, gt=0, description="[s] discounting horizon; none: average criterion")
+    gamma: float | None = Field(
+        default=None, gt=0, le=1, description="[-] discount per decision as published; none: not used"
+    )
+    fractional: bool = Field(default=True, description="false: the non-fractional cost, area per time of each interval")
+    learn: Literal["both", "wait", "server"] = Field(
+        default="both", description="which decisions are learned; the other follows a fixed rule"
+    )
+    fixed_wait: float = Field(default=0.0, ge=0, description="[s] wait where only servers are learned")
+    server_rule: Literal["jsq", "uniform"] = Field(default="jsq", description="servers where only waits are learned")
+    gru_width: int = Field(default=64, ge=1, le=4096, description="[-] units of the recurrent critic")
+
+    @model_validator(mode="after")
+    def _one_criterion(self) -> AsyncFractionalConfig:
+        if self.horizon is not None and self.gamma is not None:
+            raise ValueError("gamma: excludes horizon; discount per decision or by elapsed time")
+        return self
+
+
+RLLIB_LEARNERS = frozenset({"async_fractional"})
+"""Learners that run on RLlib and take the section ``cluster``."""
+
+GAME_LEARNERS = frozenset({"async_fractional"})
+"""Learners that regroup the event stream of a game by device."""

@@ -18,7 +18,14 @@ from pydantic import (
     model_validator,
 )
 
-from ..agents.config import FractionalD3QNDDPGConfig, FractionalPPOConfig, PPOConfig
+from ..agents.config import (
+    GAME_LEARNERS,
+    RLLIB_LEARNERS,
+    AsyncFractionalConfig,
+    FractionalD3QNDDPGConfig,
+    FractionalPPOConfig,
+    PPOConfig,
+)
 from ..envs.aoi_offload.params import PRESETS, AoIParams
 from ..envs.aoi_offload.policies import rule
 from ..envs.core.errors import InvalidInputError
@@ -37,10 +44,16 @@ def _as_tuple(value: Any) -> Any:
     return (value,) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
+DEVICE, GAME = "edgewise/AoIOffload-v0", "edgewise/AoIOffloadGame-v0"
+_ONE_DEVICE = ("decision", "background", "background_wait")  # in a game all devices learn, with staged decisions
+
+
 class EnvConfig(Section):
     """The training environment. Fields left out (None) keep the preset's value; see ``AoIParams`` for their ranges."""
 
-    id: Literal["edgewise/AoIOffload-v0"] = "edgewise/AoIOffload-v0"
+    id: Literal["edgewise/AoIOffload-v0", "edgewise/AoIOffloadGame-v0"] = Field(
+        default="edgewise/AoIOffload-v0", description="one device that learns, or the game in which all do"
+    )
     preset: Literal["paper", "heterogeneous", "single", "small"] = "paper"
     num_envs: int = Field(default=16, ge=1, le=65536, description="[-] independent systems stepped together")
     horizon: float = Field(
@@ -70,6 +83,10 @@ class EnvConfig(Section):
             AoIParams(**(PRESETS[self.preset] | self._physical()))
         except ValidationError as error:
             raise ValueError(explain(AoIParams, error)) from None
+        for name in _ONE_DEVICE if self.is_game else ():
+            default, given = type(self).model_fields[name].default, getattr(self, name)
+            if given != default:
+                raise ValueError(f"{name}: must be {default!r} in {GAME}, where every device learns, got {given!r}")
         for name, server, wait in (
             ("background", self.background, "fixed:0"),
             ("background_wait", "jsq", self.background_wait),
@@ -84,17 +101,59 @@ class EnvConfig(Section):
         names = AoIParams.model_fields.keys()
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
+    @property
+    def is_game(self) -> bool:
+        """Whether every device learns: observations carry the device's index then."""
+        return self.id == GAME
+
     def params(self) -> AoIParams:
         """The physical parameters."""
         return AoIParams.make(self.preset, **self._physical())
 
     def kwargs(self) -> dict[str, Any]:
         """Keyword arguments for ``gymnasium.make`` and ``make_vec`` (without ``num_envs``)."""
-        names = ("preset", "horizon", "objective", "decision", "background", "background_wait")
+        names = ("preset", "horizon", "objective", *(() if self.is_game else _ONE_DEVICE))
         return {name: getattr(self, name) for name in names} | self._physical()
 
 
-LearnerConfig = Annotated[FractionalPPOConfig | FractionalD3QNDDPGConfig | PPOConfig, Field(discriminator="algorithm")]
+LearnerConfig = Annotated[
+    FractionalPPOConfig | FractionalD3QNDDPGConfig | PPOConfig | AsyncFractionalConfig,
+    Field(discriminator="algorithm"),
+]
+
+
+class ClusterConfig(Section):
+    """Where an RLlib learner runs; by default all of it in this process, without Ray's daemons."""
+
+    num_env_runners: int = Field(default=0, ge=0, le=10_000, description="[-] processes that sample; 0: this one does")
+    num_learners: int = Field(default=0, ge=0, le=1000, description="[-] processes that update; 0: this one does")
+    address: str | None = Field(
+        default=None, min_length=1, description="HOST:PORT of a running Ray cluster, or auto; none: this machine"
+    )
+    num_cpus: int | None = Field(
+        default=None, ge=1, le=100_000, description="[-] logical processors of a local Ray; none: as many as are needed"
+    )
+    object_store_mb: int = Field(
+        default=200, ge=80, le=10**6, description="[MiB] shared memory of a local Ray for samples and weights"
+    )
+
+    @model_validator(mode="after")
+    def _local_or_not(self) -> ClusterConfig:
+        """The resources of a cluster that is already running are not ours to set."""
+        if self.address is not None:
+            for name in ("num_cpus", "object_store_mb"):
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f"{name}: is for a local Ray; the cluster at {self.address} has its own")
+        elif self.num_cpus is not None and self.num_cpus < self.workers:
+            raise ValueError(
+                f"num_cpus: must be at least {self.workers}, one for each env runner and learner, got {self.num_cpus}"
+            )
+        return self
+
+    @property
+    def workers(self) -> int:
+        """Processes beside this one."""
+        return self.num_env_runners + self.num_learners
 
 
 class CheckpointsConfig(Section):
@@ -121,6 +180,27 @@ class TrainConfig(Section):
     env: EnvConfig
     learner: LearnerConfig
     checkpoints: CheckpointsConfig = CheckpointsConfig()
+    cluster: ClusterConfig = ClusterConfig()
+
+    @model_validator(mode="after")
+    def _learner_fits(self) -> TrainConfig:
+        """Refuse learners that cannot train the chosen environment, or not where they are asked to."""
+        algorithm = self.learner.algorithm
+        if self.env.is_game and algorithm not in GAME_LEARNERS:
+            raise ValueError(
+                f"learner.algorithm: must be one of {', '.join(sorted(GAME_LEARNERS))} in {GAME}, got {algorithm!r}"
+            )
+        if algorithm in RLLIB_LEARNERS:
+            if self.env.num_envs % max(self.cluster.num_env_runners, 1):
+                raise ValueError(
+                    f"cluster.num_env_runners: must divide env.num_envs = {self.env.num_envs}, the lanes they share, "
+                    f"got {self.cluster.num_env_runners}"
+                )
+            return self
+        for name, field in ClusterConfig.model_fields.items():
+            if getattr(self.cluster, name) != field.default:
+                raise ValueError(f"cluster.{name}: {algorithm} runs in one process; leave the section out")
+        return self
 
 
 def load_config(name: str, overrides: dict[str, Any] | None = None) -> TrainConfig:

@@ -17,7 +17,11 @@ class Policy(Protocol):
     """A deterministic trained policy."""
 
     def act(self, observation: NDArray[np.float32]) -> dict[str, Any]:
-        """Decide for one plain observation (4 + N,) or a batch (n, 4 + N): ``{"server", "wait"}``, wait in seconds."""
+        """Decide for one observation (D,) or a batch (n, D): ``{"server", "wait"}``, waits (1,) or (n, 1) in seconds.
+
+        Policies of one device read plain observations, D = 4 + N; those of a game read the event stream's, whose column
+        0 is the device's index, D = 5 + N.
+        """
 
 
 class Learner(Protocol):

@@ -5,7 +5,13 @@ import typing
 
 import pytest
 
-from edgewise.agents.config import FractionalD3QNDDPGConfig, FractionalPPOConfig, LearnerSection, PPOConfig
+from edgewise.agents.config import (
+    AsyncFractionalConfig,
+    FractionalD3QNDDPGConfig,
+    FractionalPPOConfig,
+    LearnerSection,
+    PPOConfig,
+)
 
 
 def numeric(annotation: object) -> bool:
@@ -14,7 +20,7 @@ def numeric(annotation: object) -> bool:
     return annotation in (int, float)
 
 
-@pytest.mark.parametrize("section", [FractionalPPOConfig, PPOConfig, FractionalD3QNDDPGConfig])
+@pytest.mark.parametrize("section", [FractionalPPOConfig, PPOConfig, FractionalD3QNDDPGConfig, AsyncFractionalConfig])
 def test_every_field_has_a_description_and_every_number_a_unit(section: type[LearnerSection]) -> None:
     for name, field in section.model_fields.items():
         assert field.description, name

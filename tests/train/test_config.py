@@ -19,11 +19,19 @@ BASE: dict[str, Any] = {
 }
 
 
-def message(**overrides: Any) -> str:
-    """The error of the base config with overrides by dotted path (two underscores for a dot)."""
+GAME: dict[str, Any] = {
+    "name": "game",
+    "steps": 1000,
+    "env": {"id": "edgewise/AoIOffloadGame-v0", "preset": "small", "num_envs": 4},
+    "learner": {"algorithm": "async_fractional"},
+}
+
+
+def message(base: dict[str, Any] = BASE, **overrides: Any) -> str:
+    """The error of a config with overrides by dotted path with overrides by dotted path (two underscores for a dot)."""
     changes = {path.replace("__", "."): value for path, value in overrides.items()}
     with pytest.raises(InvalidInputError) as caught:
-        validate(TrainConfig, apply_overrides(BASE, changes), "base.yaml")
+        validate(TrainConfig, apply_overrides(base, changes), "base.yaml")
     assert caught.value.exit_code == 2
     text = str(caught.value)
     assert "\n" not in text
@@ -77,6 +85,36 @@ def test_an_error_names_the_field_and_what_is_allowed(overrides: dict[str, Any],
     text = message(**overrides)
     assert text.startswith(path)
     assert allowed in text
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ({"env__background": "local"}, "env.background: must be 'jsq' in edgewise/AoIOffloadGame-v0"),
+        ({"env__background_wait": "fixed:1"}, "env.background_wait: must be 'fixed:0'"),
+        ({"env__decision": "joint"}, "env.decision: must be 'staged'"),
+        ({"learner": {"algorithm": "ppo"}}, "learner.algorithm: must be one of async_fractional"),
+        ({"learner__gamma": 0.9, "learner__horizon": 3.0}, "learner.gamma: excludes horizon"),
+        ({"cluster__num_env_runners": 3}, "cluster.num_env_runners: must divide env.num_envs = 4"),
+        ({"cluster__num_env_runners": 2, "cluster__num_cpus": 1}, "cluster.num_cpus: must be at least 2"),
+        ({"cluster__address": "host:1", "cluster__num_cpus": 3}, "cluster.num_cpus: is for a local Ray"),
+        ({"cluster__address": ""}, "cluster.address: "),
+        ({"cluster__num_env_runer": 1}, "did you mean 'cluster.num_env_runners'?"),
+    ],
+)
+def test_a_game_config_that_does_not_fit_is_one_sentence(overrides: dict[str, Any], expected: str) -> None:
+    assert expected in message(GAME, **overrides)
+
+
+def test_a_cluster_is_for_learners_on_rllib() -> None:
+    assert message(cluster__num_learners=1).startswith("cluster.num_learners: fractional_ppo runs in one process")
+
+
+def test_a_game_gets_no_background() -> None:
+    env = validate(TrainConfig, GAME, "x").env
+    assert env.kwargs() == {"preset": "small", "horizon": 300.0, "objective": "selfish"}
+    assert env.is_game
+    assert not EnvConfig(preset="single").is_game
 
 
 def test_a_missing_field_is_named() -> None:
