@@ -19,6 +19,7 @@ from .drawing import RENDER_FPS, RENDER_MODES, Drawing
 from .params import AoIParams
 from .simulator import Buffers, Simulator
 from .state import COST, DURATION, IDLE, KIND, QUEUES, STREAM_OFFSET, TIME
+from .synchronous import CommonClock
 
 Obs = NDArray[np.float32]
 Info = dict[str, Any]
@@ -125,9 +126,17 @@ class ScalarFace(gymnasium.Env[Obs, dict[str, Any]]):
         "render_fps": RENDER_FPS,
     }
 
-    def __init__(self, params: AoIParams, simulator: Simulator, stream: bool, render_mode: str | None) -> None:
+    def __init__(
+        self,
+        params: AoIParams,
+        simulator: Simulator,
+        stream: bool,
+        render_mode: str | None,
+        clock: CommonClock | None = None,
+    ) -> None:
         self.params = params
         self.render_mode = render_mode
+        self._clock = clock
         self.observation_space = observation_space(params, stream)
         self.action_space = action_space(params)
         self._simulator = simulator
@@ -184,6 +193,8 @@ class ScalarFace(gymnasium.Env[Obs, dict[str, Any]]):
         if self._done:
             raise ResetNeeded("the episode is over (or has not begun): call reset() first")
         server, wait = parse_action(action)
+        if self._clock is not None:
+            wait = float(self._clock.lengthened(self._world.lane["time"][0], wait))
         buffers = self._buffers
         obs = np.empty((1, self._width), np.float32)
         status = kernel.step_lane(*self._world, server, wait, obs, buffers.out, buffers.ints)
@@ -243,6 +254,7 @@ class VectorFace(VectorEnv[Obs, dict[str, Any], NDArray[Any]]):
         simulator: Simulator,
         stream: bool,
         autoreset_mode: AutoresetMode | str,
+        clock: CommonClock | None = None,
     ) -> None:
         try:
             self._mode = AutoresetMode(autoreset_mode)
@@ -255,6 +267,7 @@ class VectorFace(VectorEnv[Obs, dict[str, Any], NDArray[Any]]):
         self.metadata: dict[str, Any] = {"autoreset_mode": self._mode, "render_modes": []}
         self.render_mode = None
         self.params = params
+        self._clock = clock
         self.num_envs = simulator.lanes
         self.single_observation_space = observation_space(params, stream)
         self.single_action_space = action_space(params)
@@ -361,7 +374,10 @@ class VectorFace(VectorEnv[Obs, dict[str, Any], NDArray[Any]]):
             raise InvalidInputError.of("server", f"an integer array of shape ({self.num_envs},)", server)
         if wait.shape != (self.num_envs, 1) or wait.dtype.kind != "f":
             raise InvalidInputError.of("wait", f"a float array of shape ({self.num_envs}, 1), in seconds", wait)
-        return server.astype(np.int64, copy=False), wait[:, 0].astype(np.float64)
+        seconds = wait[:, 0].astype(np.float64)
+        if self._clock is not None:
+            seconds = self._clock.lengthened(self._simulator.world.lane["time"], seconds)
+        return server.astype(np.int64, copy=False), seconds
 
     def _step_next(
         self, server: NDArray[np.int64], wait: NDArray[np.floating[Any]], over: NDArray[np.bool_]

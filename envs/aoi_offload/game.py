@@ -34,6 +34,7 @@ from .params import AoIParams
 from .simulator import Buffers, step_info
 from .state import COST, OUT_DEVICE
 from .stream import game_simulator
+from .synchronous import common_clock
 
 
 class _GameFace:
@@ -45,10 +46,12 @@ class _GameFace:
         params: AoIParams | None,
         horizon: float,
         objective: str,
+        sync_slot: float | None,
         render_mode: str | None,
         overrides: dict[str, Any],
     ) -> None:
         self.params = make_params(preset, params, overrides)
+        self._clock = common_clock(sync_slot, self.params)
         self.objective, self.render_mode = objective, render_mode
         self.possible_agents = [f"device_{m}" for m in range(self.params.n_devices)]
         self.agents: list[str] = []
@@ -98,6 +101,8 @@ class _GameFace:
     def _step_simulator(self, action: Any) -> tuple[Obs, bool]:
         """One decision of the pending device: its successor's observation, and whether the horizon is reached."""
         server, wait = parse_action(action)
+        if self._clock is not None:
+            wait = float(self._clock.lengthened(self._world.lane["time"][0], wait))
         obs = np.empty((1, self._width), np.float32)
         buffers = self._buffers
         status = kernel.step_lane(*self._world, server, wait, obs, buffers.out, buffers.ints)
@@ -130,7 +135,8 @@ class AoIOffloadAEC(_GameFace, AECEnv[str, Obs, dict[str, Any]]):
     >>> env.agents, min(ages) > 0
     ([], True)
 
-    Spaces, info keys, `preset`, `params`, `horizon` and `objective` are those of `AoIOffloadEnv`. Decisions are staged.
+    Spaces, info keys, `preset`, `params`, `horizon` and `objective` are those of `AoIOffloadEnv`, `sync_slot` that of
+    `AoIOffloadGameEnv`. Decisions are staged.
 
     Raises:
         InvalidInputError: an argument is unknown or out of range.
@@ -150,11 +156,12 @@ class AoIOffloadAEC(_GameFace, AECEnv[str, Obs, dict[str, Any]]):
         params: AoIParams | None = None,
         horizon: float = 300.0,
         objective: str = "selfish",
+        sync_slot: float | None = None,
         render_mode: str | None = None,
         **overrides: Any,
     ) -> None:
         AECEnv.__init__(self)
-        _GameFace.__init__(self, preset, params, horizon, objective, render_mode, overrides)
+        _GameFace.__init__(self, preset, params, horizon, objective, sync_slot, render_mode, overrides)
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
         """Start an episode (of ``seed``, or the next one of the current seed) and run it to the first decision."""
@@ -256,10 +263,11 @@ class AoIOffloadParallel(_GameFace, ParallelEnv[str, Obs, dict[str, Any]]):
         params: AoIParams | None = None,
         horizon: float = 300.0,
         objective: str = "selfish",
+        sync_slot: float | None = None,
         render_mode: str | None = None,
         **overrides: Any,
     ) -> None:
-        _GameFace.__init__(self, preset, params, horizon, objective, render_mode, overrides)
+        _GameFace.__init__(self, preset, params, horizon, objective, sync_slot, render_mode, overrides)
 
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None

@@ -14,6 +14,7 @@ from .params import AoIParams
 from .policies import rule
 from .simulator import Simulator
 from .state import COST, DURATION, STAGED_AGENT
+from .synchronous import common_clock
 
 
 def game_simulator(params: AoIParams, lanes: int, horizon: float, objective: str, stream: bool) -> Simulator:
@@ -63,6 +64,8 @@ class AoIOffloadGameEnv(ScalarFace):
         params: the physics as a model; excludes ``preset`` overrides.
         horizon: episode length in seconds.
         objective: ``"selfish"`` or ``"team"``.
+        sync_slot: None, or the seconds between two ticks of a common clock: waits then end at ticks (see
+            `synchronous.CommonClock`).
         render_mode: None, ``"ansi"``, ``"rgb_array"`` or ``"human"``.
         **overrides: fields of `AoIParams`.
 
@@ -77,11 +80,13 @@ class AoIOffloadGameEnv(ScalarFace):
         params: AoIParams | None = None,
         horizon: float = 300.0,
         objective: str = "selfish",
+        sync_slot: float | None = None,
         render_mode: str | None = None,
         **overrides: Any,
     ) -> None:
         params = make_params(preset, params, overrides)
-        super().__init__(params, game_simulator(params, 1, horizon, objective, stream=True), True, render_mode)
+        simulator = game_simulator(params, 1, horizon, objective, stream=True)
+        super().__init__(params, simulator, True, render_mode, common_clock(sync_slot, params))
         self.objective = objective
 
     def step(self, action: dict[str, Any]) -> tuple[Obs, float, bool, bool, Info]:
@@ -114,6 +119,7 @@ class AoIOffloadGameVectorEnv(VectorFace):
         params: see `AoIOffloadGameEnv`.
         horizon: see `AoIOffloadGameEnv`.
         objective: see `AoIOffloadGameEnv`.
+        sync_slot: see `AoIOffloadGameEnv`.
         autoreset_mode: an `AutoresetMode` or its name.
         max_episode_steps: must be None: the horizon is a time.
         **overrides: fields of `AoIParams`.
@@ -130,13 +136,15 @@ class AoIOffloadGameVectorEnv(VectorFace):
         params: AoIParams | None = None,
         horizon: float = 300.0,
         objective: str = "selfish",
+        sync_slot: float | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         max_episode_steps: int | None = None,
         **overrides: Any,
     ) -> None:
         params = make_params(preset, params, overrides)
         lanes = check_lanes(num_envs, max_episode_steps)
-        super().__init__(params, game_simulator(params, lanes, horizon, objective, True), True, autoreset_mode)
+        simulator = game_simulator(params, lanes, horizon, objective, stream=True)
+        super().__init__(params, simulator, True, autoreset_mode, common_clock(sync_slot, params))
         self.objective = objective
 
     def optimum(self) -> Optimum:
