@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,31 @@ from .policies import rule
 from .simulator import Buffers, Simulator
 from .state import JOINT_AGENT, OUT_DEVICE, STAGED_AGENT
 
-Background = str | Callable[[Obs], dict[str, Any]]
+
+@dataclass(frozen=True)
+class BatchBackground:
+    """What devices 1..M-1 do, decided for all lanes at once: a vector environment asks it with whole batches.
+
+    Attributes:
+        act: from observations (n, 5 + N), the device's index first as in the event stream, to
+            ``{"server": (n,) integers, "wait": (n, 1) seconds}``.
+    """
+
+    act: Callable[[Obs], dict[str, Any]]
+
+    def decide(self, devices: NDArray[np.int32], obs: Obs) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Servers and waits (n,) of devices (n,) with plain observations (n, 4 + N)."""
+        action = self.act(np.column_stack([devices, obs]).astype(np.float32, copy=False))
+        try:
+            server, wait = np.asarray(action["server"]), np.asarray(action["wait"], np.float64)
+        except (TypeError, KeyError, IndexError, ValueError):
+            raise InvalidInputError.of("action", "a dict with the keys 'server' and 'wait'", action) from None
+        if server.shape != (len(obs),) or server.dtype.kind not in "iu" or wait.size != len(obs):
+            raise InvalidInputError.of("action", f"{len(obs)} integer servers and as many waits", action)
+        return server.astype(np.int64), wait.reshape(len(obs))
+
+
+Background = str | Callable[[Obs], dict[str, Any]] | BatchBackground
 
 _NO_DRAWING = Drawing(None, 1, 0)
 _DECISIONS = {"staged": STAGED_AGENT, "joint": JOINT_AGENT}
@@ -32,10 +57,11 @@ def _rules(params: AoIParams, decision: str, background: Background, background_
     fields = ("background", "background_wait")
     scripted = rule(params, background if isinstance(background, str) else "local", background_wait, fields)
     rules = np.repeat(scripted[None], params.n_devices)
-    if callable(background):
+    if callable(background) or isinstance(background, BatchBackground):
         rules["agent"] = STAGED_AGENT
     elif not isinstance(background, str):
-        raise InvalidInputError.of("background", "a server rule or a callable observation -> action", background)
+        allowed = "a server rule, a callable observation -> action, or a BatchBackground"
+        raise InvalidInputError.of("background", allowed, background)
     rules["agent"][0] = _DECISIONS[decision]
     return rules
 
@@ -111,7 +137,7 @@ class AoIOffloadEnv(ScalarFace):
 
     `preset` names a parameter set (`paper`, `heterogeneous`, `single`, `small`); every field of `AoIParams` can be
     given as a keyword. `horizon` (s), `decision`, `objective`, `background` (a server rule of
-    `edgewise.envs.aoi_offload.policies`, or a callable from a device's observation to its action),
+    `edgewise.envs.aoi_offload.policies`, a callable from a device's observation to its action, or a `BatchBackground`),
     `background_wait` (a wait rule), `render_mode`.
 
     ## Known optimum
@@ -134,7 +160,7 @@ class AoIOffloadEnv(ScalarFace):
         horizon: episode length in seconds.
         decision: ``"staged"`` or ``"joint"``.
         objective: ``"selfish"`` or ``"team"``.
-        background: server rule or policy of the devices 1..M-1. If a callable fails, or its action is invalid, the
+        background: server rule or policy of the devices 1..M-1. If a policy fails, or its action is invalid, the
             episode is over: `reset` comes next.
         background_wait: their wait rule (not used with a callable).
         render_mode: None, ``"ansi"``, ``"rgb_array"`` or ``"human"``.
@@ -162,7 +188,7 @@ class AoIOffloadEnv(ScalarFace):
         simulator = Simulator(params, rules, horizon=horizon, objective=objective)
         super().__init__(params, simulator, False, render_mode)
         self.decision, self.objective = decision, objective
-        self._background = background if callable(background) else None
+        self._background = None if isinstance(background, str) else background
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Obs, Info]:
         """Start an episode; see `ScalarFace.reset`."""
@@ -200,13 +226,19 @@ class AoIOffloadEnv(ScalarFace):
         try:
             while info["device"] != 0:
                 self._done = False
-                obs, _, _, _, info = super().step(self._background(obs))
+                obs, _, _, _, info = super().step(self._background_action(obs, info["device"]))
         except BaseException as error:  # another device's decision is pending now: only a reset leads on
             self._world.lane["done"] = self._done = True
             if isinstance(error, InvalidInputError):
                 raise InvalidInputError(f"background: {error}") from error
             raise
         return obs, info
+
+    def _background_action(self, obs: Obs, device: int) -> dict[str, Any]:
+        if not isinstance(self._background, BatchBackground):
+            return self._background(obs)  # type: ignore[misc, no-any-return]  # a rule's name never gets here
+        server, wait = self._background.decide(np.array([device], np.int32), obs[None])
+        return {"server": server[0], "wait": wait}
 
     def optimum(self) -> Optimum:
         """Least long-run mean age of device 0 in seconds, with its certificate; see `optimum.solve`."""
@@ -231,7 +263,8 @@ class AoIOffloadVectorEnv(VectorFace):
         horizon: see `AoIOffloadEnv`.
         decision: see `AoIOffloadEnv`.
         objective: see `AoIOffloadEnv`.
-        background: see `AoIOffloadEnv`; a callable is asked with one observation at a time, which is slow.
+        background: see `AoIOffloadEnv`; a callable is asked with one observation at a time, which is slow, a
+            `BatchBackground` with those of all lanes.
         background_wait: see `AoIOffloadEnv`.
         autoreset_mode: an `AutoresetMode` or its name.
         max_episode_steps: must be None: the horizon is a time.
@@ -268,12 +301,12 @@ class AoIOffloadVectorEnv(VectorFace):
 
 
 class _AskingSimulator(Simulator):
-    """A simulator whose devices 1..M-1 ask a callable, so that only device 0's decisions come out."""
+    """A simulator whose devices 1..M-1 ask a policy, so that only device 0's decisions come out."""
 
-    policy: Callable[[Obs], dict[str, Any]]
+    policy: Callable[[Obs], dict[str, Any]] | BatchBackground
 
-    def reset(self, mask: NDArray[np.bool_] | None = None, until: float = np.inf) -> Buffers:
-        buffers = super().reset(mask, until)
+    def reset(self, mask: NDArray[np.bool_] | None = None) -> Buffers:
+        buffers = super().reset(mask)
         self._settle(buffers, np.ones(self.lanes, bool) if mask is None else mask)
         return buffers
 
@@ -295,8 +328,13 @@ class _AskingSimulator(Simulator):
         server, wait = np.zeros(self.lanes, np.int64), np.zeros(self.lanes)
         try:
             while (asked := moving & (buffers.ints[OUT_DEVICE] != 0)).any():
-                for i in np.flatnonzero(asked):
-                    server[i], wait[i] = parse_action(self.policy(buffers.obs[i]))
+                lanes = np.flatnonzero(asked)
+                if isinstance(self.policy, BatchBackground):
+                    devices = buffers.ints[OUT_DEVICE, lanes]
+                    server[lanes], wait[lanes] = self.policy.decide(devices, buffers.obs[lanes])
+                else:
+                    for i in lanes:
+                        server[i], wait[i] = parse_action(self.policy(buffers.obs[i]))
                 super().step(server, wait, ~asked, buffers)
         except BaseException as error:  # other devices' decisions are pending now: only a reset leads on
             self.world.lane["done"] = self.halfway = True

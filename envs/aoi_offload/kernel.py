@@ -95,7 +95,7 @@ def reset_lanes(lane, device, edge, timer, memory, choices, rule, scale, params,
         scale: see `World`.
         params: see `World`.
         mask: (L,) bool.
-        until: stop there at the latest (only scripted systems need it), in seconds.
+        until: (L,) float64, stop before the first event at or after it, in seconds.
         obs: (L, D) float32, written.
         out: (6, L) float64, written.
         ints: (2, L) int32, written.
@@ -105,7 +105,7 @@ def reset_lanes(lane, device, edge, timer, memory, choices, rule, scale, params,
         if mask[i]:
             _reset_lane(w, i, obs, out, ints)
             lane[i]["device"] = next_event(w, i)
-            advance(w, i, until, obs, out, ints)
+            advance(w, i, until[i], obs, out, ints)
 
 
 @inlined
@@ -168,7 +168,23 @@ def step_lane(lane, device, edge, timer, memory, choices, rule, scale, params, s
 
 @compiled
 def step_lanes(
-    lane, device, edge, timer, memory, choices, rule, scale, params, server, wait, skip, obs, out, ints, truncated
+    lane,
+    device,
+    edge,
+    timer,
+    memory,
+    choices,
+    rule,
+    scale,
+    params,
+    server,
+    wait,
+    skip,
+    until,
+    obs,
+    out,
+    ints,
+    truncated,
 ):
     """One decision in every lane.
 
@@ -185,6 +201,8 @@ def step_lanes(
         server: (L,) integers.
         wait: (L,) floats, in seconds.
         skip: (L,) bool, lanes that are left alone.
+        until: (L,) float64, stop before the first event at or after it, in seconds; such a lane is truncated, and its
+            decision is nobody's.
         obs: (L, D) float32, written.
         out: (6, L) float64, written.
         ints: (2, L) int32, written.
@@ -213,8 +231,8 @@ def step_lanes(
                 prefetch(w.device, (i, lane[i]["device"]), LINE)
         for i in range(first, last):
             if not skip[i]:
-                advance(w, i, math.inf, obs, out, ints)
-                truncated[i] = lane[i]["time"] >= horizon
+                advance(w, i, until[i], obs, out, ints)
+                truncated[i] = lane[i]["time"] >= horizon or timer[i, ROOT] >= until[i]
                 lane[i]["done"] = truncated[i]
     return 0, 0
 

@@ -82,7 +82,7 @@ def simulate(
     horizon: float = 20_000.0,
     seeds: int | Sequence[int] = 1,
     warmup: float = 0.0,
-    deviator: Deviator | None = None,
+    deviator: Deviator | Sequence[Deviator] | None = None,
 ) -> Simulation:
     """Run scripted devices for a while, one independent system per seed.
 
@@ -93,7 +93,7 @@ def simulate(
         horizon: simulated time in seconds.
         seeds: the seeds, or how many (then 0, 1, ...).
         warmup: cycles that start before it are not counted, in seconds.
-        deviator: (device, server rule, wait rule) of one device that does something else.
+        deviator: (device, server rule, wait rule) of one device that does something else, or a list of them.
 
     Returns:
         The statistics per seed and device.
@@ -111,18 +111,29 @@ def simulate(
     if not (isinstance(horizon, float | int) and 0 < horizon < np.inf):
         raise InvalidInputError.of("horizon", "a finite positive number of seconds", horizon)
     rules = np.repeat(rule(params, policy, wait)[None], params.n_devices)
-    if deviator is not None:
-        device, other_policy, other_wait = deviator
+    for device, other_policy, other_wait in _deviators(deviator):
         if device not in range(params.n_devices):
             raise InvalidInputError.of("deviator", f"a device in [0, {params.n_devices - 1}]", device)
         rules[device] = rule(params, other_policy, other_wait)
     simulator = Simulator(params, rules, len(chosen), warmup=warmup)
     simulator.seed(chosen)
-    simulator.reset(np.zeros(len(chosen), bool), until=float(horizon))  # moves no lane, but compiles the kernel
+    simulator.until[:] = horizon
+    simulator.reset(np.zeros(len(chosen), bool))  # moves no lane, but compiles the kernel
     start = time.perf_counter()
-    simulator.reset(until=float(horizon))
+    simulator.reset()
     seconds = time.perf_counter() - start
     statistics = simulator.statistics()
     if not statistics["completions"].all():
         raise InvalidInputError.of("horizon", "long enough for every device to complete a cycle after warmup", horizon)
     return Simulation(statistics, simulator.world.lane["decisions"].copy(), seconds)
+
+
+def _deviators(deviator: Deviator | Sequence[Deviator] | None) -> list[Deviator]:
+    """The devices that do something else, as a list."""
+    if deviator is None:
+        return []
+    several = [deviator] if len(deviator) == 3 and isinstance(deviator[1], str) else list(deviator)
+    for entry in several:
+        if not (isinstance(entry, tuple) and len(entry) == 3):
+            raise InvalidInputError.of("deviator", "(device, server rule, wait rule), or a list of such", deviator)
+    return several  # type: ignore[return-value]  # the entries have been looked at

@@ -81,6 +81,10 @@ class Simulator:
 
     Raises:
         InvalidInputError: horizon, objective or warmup out of range.
+
+    Attributes:
+        until: (L,) seconds, infinite by default. A lane stops before the first event at or after it: a step truncates
+            it there, and the lane takes no further decision. Its counters are then those of cycles completed in time.
     """
 
     def __init__(
@@ -107,6 +111,7 @@ class Simulator:
         self.world: World = allocate(
             params, rules, lanes, horizon=horizon, warmup=warmup, team=self.team, stream=stream
         )
+        self.until = np.full(lanes, np.inf)
         self._everyone = np.ones(lanes, bool)
         self._nobody = np.zeros(lanes, bool)
         self._seeded = False
@@ -125,13 +130,13 @@ class Simulator:
         """Whether `seed` was called."""
         return self._seeded
 
-    def reset(self, mask: NDArray[np.bool_] | None = None, until: float = np.inf) -> Buffers:
+    def reset(self, mask: NDArray[np.bool_] | None = None) -> Buffers:
         """Start the next episode of the masked lanes (all by default) and run to the first agent's decision."""
         mask = self._everyone if mask is None else mask
         self.halfway = self.halfway and not mask.all()
         buffers = Buffers(self.lanes, self.width)
         self.world.lane["episode"] += mask
-        kernel.reset_lanes(*self.world, mask, until, buffers.obs, buffers.out, buffers.ints)
+        kernel.reset_lanes(*self.world, mask, self.until, buffers.obs, buffers.out, buffers.ints)
         return buffers
 
     def step(
@@ -159,7 +164,7 @@ class Simulator:
         truncated = np.zeros(self.lanes, bool)
         skip = self._nobody if skip is None else skip
         lane, problem = kernel.step_lanes(
-            *self.world, server, wait, skip, buffers.obs, buffers.out, buffers.ints, truncated
+            *self.world, server, wait, skip, self.until, buffers.obs, buffers.out, buffers.ints, truncated
         )
         if problem:
             raise self.invalid_action(problem, server[lane], wait[lane], lane)

@@ -11,9 +11,7 @@ import pytest
 
 from edgewise.envs.aoi_offload.optimum import UpdateOrWait, shared_server_zero_wait, solve
 from edgewise.envs.aoi_offload.params import AoIParams
-from edgewise.envs.aoi_offload.policies import rule
 from edgewise.envs.aoi_offload.simulate import simulate
-from edgewise.envs.aoi_offload.simulator import Simulator
 from edgewise.envs.aoi_offload.state import OFFLOAD, UPDATE
 
 UNIT = {"task_mbit": 1.0, "density": 1.0}
@@ -236,15 +234,10 @@ def test_lognormal_service(policy, wait, drop, age):
 @pytest.mark.parametrize(("drop", "crowd", "own", "age"), [("authors:1.5", 1.0, 0.1, 0.743), ("none", 2.0, 0.3, 1.216)])
 def test_two_of_twenty_gain_by_waiting_less(drop, crowd, own, age):
     params = AoIParams.make("paper", drop=drop)
-    rules = np.repeat(rule(params, "jsq", f"fixed:{crowd}")[None], 20)
-    rules[[3, 11]] = rule(params, "jsq", f"fixed:{own}")
-    simulator = Simulator(params, rules, 4, warmup=300.0)
-    simulator.seed(np.arange(4, dtype=np.uint64))
-    simulator.reset(until=20_000.0)
-    found = simulator.statistics()
-    assert (found["area"] / found["time"])[:, [3, 11]].mean() == pytest.approx(age, rel=0.02)
-    deviator = (3, "jsq", f"fixed:{own}")
-    alone = simulate(params, "jsq", f"fixed:{crowd}", horizon=20_000.0, deviator=deviator, warmup=300.0)
+    pair = [(device, "jsq", f"fixed:{own}") for device in (3, 11)]
+    found = simulate(params, "jsq", f"fixed:{crowd}", horizon=20_000.0, seeds=4, deviator=pair, warmup=300.0)
+    assert found.ages[:, [3, 11]].mean() == pytest.approx(age, rel=0.02)
+    alone = simulate(params, "jsq", f"fixed:{crowd}", horizon=20_000.0, deviator=pair[0], warmup=300.0)
     # a single deviator meets one patient device more
     assert alone.ages[:, 3].mean() < 0.95 * age
 
