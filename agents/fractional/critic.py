@@ -1,5 +1,6 @@
 """Least-squares temporal differences for ratio objectives: values of cost and of duration, priced when read."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ class FractionalLSTD:
         duration: FloatArray,
         weight: FloatArray,
         discount: FloatArray | None,
+        pool: Callable[[FloatArray], FloatArray] = np.asarray,
     ) -> None:
         """Add a rollout and solve.
 
@@ -51,6 +53,7 @@ class FractionalLSTD:
             duration: duration of each step, shape (rows,).
             weight: weight of each row in the projection, shape (rows,).
             discount: weight of what follows each step, shape (rows,); None for the average criterion.
+            pool: sums moments over several learners that have each seen a part of the rollout.
         """
         both = np.stack([cost, duration], axis=1)
         change = features - (next_features if discount is None else discount[:, None] * next_features)
@@ -65,7 +68,7 @@ class FractionalLSTD:
             ("target_sum", weight @ both),
             ("weight", weight.sum()),
         ):
-            setattr(self, name, keep * getattr(self, name) + value)
+            setattr(self, name, keep * getattr(self, name) + pool(value))
         left: NDArray[Any] = self.matrix
         right: NDArray[Any] = self.targets
         if discount is None:

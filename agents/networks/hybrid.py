@@ -262,22 +262,37 @@ class HybridHead(nn.Module):
             if layer is not None:
                 nn.init.orthogonal_(layer.weight, gain=gain)
                 nn.init.zeros_(layer.bias)
-        if self.location is not None and self.family != "beta":
-            start = self._init_mean if self.family == "censored" else math.log(self._init_mean / (1 - self._init_mean))
-            nn.init.constant_(self.location.bias, start)
+        if self.location is not None:
+            nn.init.constant_(self.location.bias, first_location(self.family, self._init_mean))
 
     def forward(self, latent: Tensor, uses: Uses | None = None, mask: Tensor | None = None) -> HybridDistribution:
         """Distribution of the decisions that belong to a batch of latents (n, latent)."""
         law: ContinuousLaw | None = None
         if self.location is not None and self.log_scale is not None:
-            location = self.location(latent)
-            if self.family == "beta":
-                law = UnimodalBeta(location)
-            elif self.family == "censored":
-                law = CensoredGaussian(location, self.log_scale)
-            else:
-                law = SquashedGaussian(location, self.log_scale)
+            law = continuous_law(self.family, self.location(latent), self.log_scale)
         return HybridDistribution(None if self.choice is None else self.choice(latent), law, uses, mask)
+
+
+def continuous_law(family: Family, location: Tensor, log_scale: Tensor) -> ContinuousLaw:
+    """The law of the continuous parts with these parameters.
+
+    Args:
+        family: which law.
+        location: its location, shape (n, d); of `beta` both parameters, shape (n, 2 d).
+        log_scale: logarithm of its spread, broadcastable to (n, d); not used by `beta`.
+    """
+    if family == "beta":
+        return UnimodalBeta(location)
+    if family == "censored":
+        return CensoredGaussian(location, log_scale)
+    return SquashedGaussian(location, log_scale)
+
+
+def first_location(family: Family, init_mean: float) -> float:
+    """Location at which the mean (median if `squashed`) of w is `init_mean`; 0 for `beta`, whose start is fixed."""
+    if family == "beta":
+        return 0.0
+    return init_mean if family == "censored" else math.log(init_mean / (1.0 - init_mean))
 
 
 @cache

@@ -176,6 +176,9 @@ class ScriptedPolicy:
         params: the physics; None means the ``paper`` preset.
         seed: of its own generator, for ties and random rules.
 
+    Attributes:
+        rng: that generator; it may be replaced.
+
     Raises:
         InvalidInputError: unknown rule, or its number is out of range.
     """
@@ -186,7 +189,7 @@ class ScriptedPolicy:
         self.params = params or AoIParams.make()
         self.server, self.wait = server, wait
         self._rule = rule(self.params, server, wait)
-        self._rng = np.random.default_rng(seed)
+        self.rng = np.random.default_rng(seed)
         self.reset()
 
     def reset(self) -> None:
@@ -220,18 +223,18 @@ class ScriptedPolicy:
         if code == LOCAL or edges == 0:
             return np.zeros(size, np.int64)
         if code == UNIFORM:
-            return self._rng.integers(0, edges + 1, size)
+            return self.rng.integers(0, edges + 1, size)
         if code == EDGE_UNIFORM:
-            return self._rng.integers(1, edges + 1, size)
+            return self.rng.integers(1, edges + 1, size)
         if code == PGOA:
             if len(self._game.attempts) != size:
                 self._game = _PotentialGame(size, edges + 1)
             self._game.learn(obs)
-            return self._game.choose(obs, number, self._rng)
+            return self._game.choose(obs, number, self.rng)
         queues = obs[:, QUEUES:]
         shortest = queues.min(axis=1)
         ties = queues == shortest[:, None]
-        place = 1 + np.argmax(ties * self._rng.uniform(0.5, 1.0, queues.shape), axis=1)
+        place = 1 + np.argmax(ties * self.rng.uniform(0.5, 1.0, queues.shape), axis=1)
         return place if code == JSQ else np.where(shortest < number, place, 0)
 
     def _waits(self, obs: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -239,5 +242,5 @@ class ScriptedPolicy:
         if code == FIXED:
             return np.full(len(obs), low)
         if code == UNIFORM_WAIT:
-            return self._rng.uniform(low, high, len(obs))
+            return self.rng.uniform(low, high, len(obs))
         return np.maximum(0.0, low - obs[:, DELAY])

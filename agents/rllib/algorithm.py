@@ -1,0 +1,137 @@
+"""Asynchronous fractional multi-agent learning as an RLlib Algorithm."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
+from ray.rllib.algorithms.ppo import PPO, PPOConfig
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+
+from ..networks.asynchronous import CriticKind, Learn, Parameters
+from ..networks.hybrid import Family
+from .callbacks import DinkelbachCallback
+from .env_runner import EventStreamEnvRunner
+from .module import AsyncFractionalModule
+from .pricing import PricingSettings
+from .torch_learner import AsyncFractionalTorchLearner
+
+_MODEL = (
+    *("n_devices", "parameters", "ignored", "hidden", "family", "init_mean", "init_scale", "learn"),
+    *("critic", "critic_hidden", "gru_width"),
+)
+_PRICING = (*("fractional", "trapezoid", "ratio", "shared_ratio", "omega", "horizon", "gamma", "winsorise"),)
+
+
+class AsyncFractionalAlgorithmConfig(PPOConfig):
+    """RLlib configuration of `AsyncFractional`.
+
+    >>> from edgewise.agents.rllib import AsyncFractionalAlgorithmConfig
+    >>> config = (
+    ...     AsyncFractionalAlgorithmConfig()
+    ...     .environment("edgewise/AoIOffloadGame-v0", env_config={"preset": "paper", "objective": "team"})
+    ...     .env_runners(num_envs_per_env_runner=32, rollout_fragment_length=256, episode_lookback_horizon=64)
+    ...     .training(critic="recurrent", lr=1e-3, num_epochs=4, minibatch_size=2048)
+    ... )
+    >>> config.num_env_runners, config.critic
+    (0, 'recurrent')
+    """
+
+    def __init__(self, algo_class: type[PPO] | None = None) -> None:
+        super().__init__(algo_class=algo_class or AsyncFractional)
+        self.num_env_runners = 0
+        self.env_runner_cls = EventStreamEnvRunner
+        self.num_envs_per_env_runner = 64
+        self.rollout_fragment_length = 256
+        self.episode_lookback_horizon = 64
+        self.batch_mode = "truncate_episodes"
+        self.merge_env_runner_states = False  # there are no connector states to merge
+        self.add_default_connectors_to_learner_pipeline = False
+        self.callbacks_class = DinkelbachCallback
+        self.lr: Any = 1e-3
+        self.critic_lr: Any = None
+        self.lambda_ = 0.9
+        self.gamma: Any = None
+        self.clip_param, self.grad_clip = 0.2, 0.5
+        self.num_epochs, self.minibatch_size = 4, 2048
+        self.train_batch_size_per_learner = None
+        self.vf_loss_coeff = 0.5
+        self.use_kl_loss = False
+        self.n_devices: int | None = None
+        self.parameters: Parameters = "shared"
+        self.ignored: tuple[int, ...] = ()
+        self.hidden: tuple[int, ...] = (64, 64)
+        self.family: Family = "squashed"
+        self.init_mean, self.init_scale = 0.1, 1.0
+        self.learn: Learn = "both"
+        self.fixed_wait, self.server_rule = "fixed:0", "jsq"
+        self.critic: CriticKind | str = "recurrent"
+        self.critic_hidden: tuple[int, ...] = (64, 64)
+        self.gru_width = 64
+        self.critic_memory = 10.0
+        self.fractional, self.trapezoid = True, True
+        self.ratio: float | None = None
+        self.shared_ratio = False
+        self.omega = 0.1
+        self.horizon: float | None = None
+        self.winsorise = 0.001
+
+    def training(self, **kwargs: Any) -> Self:
+        """Set learning options: those of PPO, and the fields of this class by name.
+
+        Args:
+            **kwargs: ``critic_lr``, ``parameters``, ``ignored``, ``hidden``, ``family``, ``init_mean``, ``init_scale``,
+                ``learn``, ``fixed_wait``, ``server_rule`` (actor); ``critic``, ``critic_hidden``, ``gru_width``,
+                ``critic_memory`` (critic); ``fractional``, ``trapezoid``, ``ratio``, ``shared_ratio``, ``omega``,
+                ``horizon``, ``winsorise`` (pricing); ``n_devices``; and everything `PPOConfig.training` takes, of which
+                ``gamma`` is a discount per decision (None: not used).
+        """
+        own = {"critic_lr", "fixed_wait", "server_rule", "critic_memory", *_MODEL, *_PRICING}
+        for name in own & kwargs.keys():
+            value = kwargs.pop(name)
+            if value is not NotProvided:
+                setattr(self, name, tuple(value) if isinstance(value, list) else value)
+        return super().training(**kwargs)
+
+    def pricing_settings(self) -> PricingSettings:
+        """How the learner prices decisions."""
+        chosen = {name: getattr(self, name) for name in _PRICING}
+        return PricingSettings(
+            **chosen,
+            lam=self.lambda_,
+            memory=self.critic_memory,
+            per_device_gain=self.parameters == "per_device",
+        )
+
+    def get_default_rl_module_spec(self) -> RLModuleSpec:
+        """Actors and critic."""
+        return RLModuleSpec(
+            module_class=AsyncFractionalModule, model_config={name: getattr(self, name) for name in _MODEL}
+        )
+
+    def get_default_learner_class(self) -> type[AsyncFractionalTorchLearner]:
+        """The learner."""
+        return AsyncFractionalTorchLearner
+
+    @property
+    def _model_config_auto_includes(self) -> dict[str, Any]:
+        return AlgorithmConfig._model_config_auto_includes.fget(self)  # type: ignore[attr-defined]
+
+
+class AsyncFractional(PPO):
+    """Fractional learning of asynchronous decision makers: PPO on event streams, priced by Dinkelbach's ratios.
+
+    Sampling runs in `EventStreamEnvRunner` at compiled speed, learning in `AsyncFractionalTorchLearner`; the ratios are
+    moved by `DinkelbachCallback`. Everything else (iterations, remote workers, metrics, checkpoints, Tune) is RLlib's.
+
+    **Can I use?**
+
+    | Discrete | Box | hybrid | masks | recurrent | asynchronous multi-agent | SMDP | resume |
+    | --- | --- | --- | --- | --- | --- | --- | --- |
+    | ❌ | ❌ | ✔️ | ❌ | ✔️ (critic) | ✔️ | ✔️ | ✔️ |
+    """
+
+    @classmethod
+    def get_default_config(cls) -> AsyncFractionalAlgorithmConfig:
+        """The configuration."""
+        return AsyncFractionalAlgorithmConfig()

@@ -1,0 +1,274 @@
+"""From episodes of asynchronous decision makers to priced training batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from ray.rllib.connectors.connector_v2 import ConnectorV2
+from ray.rllib.core.columns import Columns
+from ray.rllib.evaluation.postprocessing import Postprocessing
+
+from ...envs.aoi_offload.state import DELAY, IDLE, JOINT, KIND, UPDATE
+from ..fractional.transitions import Transitions, advantages, cycle_rates, transitions
+from ..networks.asynchronous import EventCritic, Window
+from ..networks.features import N_KINDS
+from .events import Episode, Events, events_of
+from .module import CARRIER, DEVICE, ELAPSED, ROWS, AsyncFractionalModule
+from .pricing import Pricing, pooled
+
+Floats = NDArray[np.float64]
+_CHUNK = 65536  # rows of a critic's forward pass without gradient
+
+
+class _Priced(NamedTuple):
+    """What the learner needs of R transitions: advantages of the reward, and targets (R, 2) of cost and duration."""
+
+    advantage: Floats
+    targets: Floats
+
+
+class SemiMarkovAdvantages(ConnectorV2):
+    """Learner connector: regroups events by device, prices them with the ratios, and computes semi-Markov advantages.
+
+    The whole learner pipeline in one piece. A decision of a device is trained on in the chunk in which its *outcome*,
+    the device's next decision, falls, exactly once, also if the decision itself lies in the lookback; a decision
+    without outcome is masked. Reward is -(cost - ratio * duration) with the deciding device's ratio, taken from raw cost
+    and duration in the infos. Values are differential for the average criterion (default), or discounted by
+    ``exp(-duration / horizon)`` or per decision. Advantages are standardised per kind of decision.
+
+    Works on the episodes of `EventStreamEnvRunner` and of RLlib's own single- and multi-agent env runners.
+
+    Args:
+        pricing: ratios, scales and the linear critic; it is updated by every call.
+        **kwargs: of `ConnectorV2`.
+    """
+
+    def __init__(self, pricing: Pricing, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.pricing = pricing
+
+    def __call__(
+        self,
+        *,
+        rl_module: Mapping[str, Any],
+        batch: dict[str, Any],
+        episodes: list[Episode],
+        shared_data: dict[str, Any] | None = None,
+        metrics: Any = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """A batch of windows for every module that decides in the episodes."""
+        modules: dict[str, AsyncFractionalModule] = {name: rl_module[name].unwrapped() for name in rl_module.keys()}
+        any_module = next(iter(modules.values()))
+        events = events_of(episodes, any_module.n_edges, any_module.n_devices)
+        self._measure(events, metrics)
+        chains = _chains(events, any_module.n_devices)
+        for number, name in enumerate(events.modules):
+            found = _trainable(events, transitions(chains.ravel()), number)
+            batch[name] = self._batch(events, chains, found, modules[name])
+            if shared_data is not None:  # rows of a batch are whole windows
+                shared_data[f"_zero_padded_for_mid={name}"] = True
+        self.pricing.calibrated = True
+        return batch
+
+    def _measure(self, events: Events, metrics: Any) -> None:
+        """Sums of raw cost and duration per device, for the outer loop."""
+        devices, size = events.device[events.counted], self.pricing.n_devices
+        cost = np.bincount(devices, events.cost[events.counted], size) + events.extra_cost
+        duration = np.bincount(devices, events.duration[events.counted], size) + events.extra_duration
+        self.pricing.observe(cost, duration)
+        if metrics is not None:
+            metrics.log_value("measured_ratio", float(cost.sum() / duration.sum()), window=1)
+            metrics.log_value("ratio", float(self.pricing.ratio.mean()), window=1)
+
+    def _batch(
+        self, events: Events, chains: NDArray[np.int64], found: Transitions, module: AsyncFractionalModule
+    ) -> dict[str, Any]:
+        shape = events.device.shape
+        window = Window(
+            torch.from_numpy(events.observation),
+            torch.from_numpy(np.maximum(events.device, 0)),
+            torch.from_numpy(events.carrier),
+            torch.from_numpy(events.elapsed),
+            torch.zeros(shape, dtype=torch.bool),
+        )
+        fresh = not self.pricing.calibrated
+        if fresh:
+            self._calibrate(window, found, module)
+        cost, duration = self._outcomes(events, chains, found)
+        known = np.isfinite(cost)
+        found, cost, duration = found.select(known), cost[known], duration[known]
+        alive = ~events.terminal.ravel()[found.end]
+        kind = events.observation[..., KIND].ravel()[found.start].astype(np.int64)
+        device = events.device.ravel()[found.start]
+        values = self._values(window, found, alive, cost, duration, module)
+        priced = self._price(found, cost, duration, device, *values)
+        rows = np.zeros(shape, np.bool_)
+        rows.ravel()[found.start] = True
+        # Statistics of the first batch change what the actor computes: its log-probabilities are stale, so it rests.
+        advantage = np.zeros_like(priced.advantage) if fresh else _standardise(priced.advantage, kind)
+        return {
+            Columns.OBS: window.observation,
+            DEVICE: window.device,
+            CARRIER: window.action,
+            ELAPSED: window.elapsed,
+            ROWS: torch.from_numpy(rows),
+            Columns.ACTION_LOGP: torch.from_numpy(events.logp),
+            Postprocessing.ADVANTAGES: _spread(advantage, found, shape),
+            Postprocessing.VALUE_TARGETS: _spread(self._normalised(priced.targets, module), found, shape),
+            Columns.SEQ_LENS: np.maximum(rows.sum(1), 1).astype(np.int32),
+        }
+
+    def _calibrate(self, window: Window, found: Transitions, module: AsyncFractionalModule) -> None:
+        """Statistics of the observation from the first batch."""
+        seen = window.observation.flatten(0, 1)[torch.from_numpy(np.union1d(found.start, found.end))]
+        module.actor.features.fit(seen)
+        if module.critic is not None:
+            module.critic.features.fit(seen)
+
+    def _outcomes(self, events: Events, chains: NDArray[np.int64], found: Transitions) -> tuple[Floats, Floats]:
+        """Cost and duration of transitions, as the learner prices them (NaN: not known)."""
+        settings = self.pricing.settings
+        cost, duration = events.cost.ravel(), events.duration.ravel()
+        if not settings.fractional:
+            completion = np.isin(events.observation[..., KIND], (UPDATE, JOINT)).ravel()
+            delay = events.observation[..., DELAY].ravel().astype(np.float64)
+            cost = cycle_rates(chains.ravel(), completion, delay, cost, duration, settings.trapezoid)
+        return _pulled_in(cost[found.end], settings.winsorise), duration[found.end]
+
+    def _values(
+        self,
+        window: Window,
+        found: Transitions,
+        alive: NDArray[np.bool_],
+        cost: Floats,
+        duration: Floats,
+        module: AsyncFractionalModule,
+    ) -> tuple[Floats, Floats]:
+        """Values (R, 2) of cost and duration at both ends of the transitions."""
+        pricing = self.pricing
+        if pricing.lstd is not None:
+            layer, flat = module.actor.features, window.observation.flatten(0, 1)
+            (start, leverage), (end, _) = (layer.linear(flat[torch.from_numpy(x)]) for x in (found.start, found.end))
+            before, after = start.numpy(), end.numpy() * alive[:, None]
+            discount = None if pricing.settings.average else pricing.settings.discount(duration)
+            moments = before, after, cost, duration, leverage.numpy(), discount
+            pricing.lstd.update(*moments, pool=pooled)
+            return before @ pricing.lstd.solution, after @ pricing.lstd.solution
+        assert module.critic is not None
+        needed = np.zeros(window.rows.numel(), np.bool_)
+        needed[found.start] = needed[found.end] = True
+        values = np.zeros((needed.size, 2))
+        values[needed] = _evaluate(
+            module.critic, window._replace(rows=torch.from_numpy(needed.reshape(window.rows.shape)))
+        )
+        values = pricing.centre + pricing.scale * values
+        return values[found.start], values[found.end] * alive[:, None]
+
+    def _price(
+        self,
+        found: Transitions,
+        cost: Floats,
+        duration: Floats,
+        device: NDArray[np.int64],
+        before: Floats,
+        after: Floats,
+    ) -> _Priced:
+        pricing, settings = self.pricing, self.pricing.settings
+        discount = settings.discount(duration)
+        carry = settings.lam * discount
+        deltas = np.stack([cost, duration], axis=1) + discount[:, None] * after - before
+        ratio = pricing.ratio[device] if settings.fractional else np.zeros(len(device))
+        reward = _pulled_in(-(deltas[:, 0] - ratio * deltas[:, 1]), settings.winsorise)
+        targets = np.empty_like(deltas)
+        group, groups = (device, pricing.n_devices) if settings.per_device_gain else (np.zeros_like(device), 1)
+        if settings.average:
+            reward = reward - _mean_by(reward, group, groups)
+        for column in range(2):
+            delta = _pulled_in(deltas[:, column], settings.winsorise)
+            if settings.average:
+                delta = delta - _mean_by(delta, group, groups)
+            targets[:, column] = advantages(delta, carry, found.last) + before[:, column]
+            if settings.average:  # relative values have a free constant; this fixes it
+                targets[:, column] -= _mean_by(targets[:, column], group, groups)
+        return _Priced(advantages(reward, carry, found.last), targets)
+
+    def _normalised(self, targets: Floats, module: AsyncFractionalModule) -> Floats:
+        """Targets in the units of the critic's output, whose scale follows theirs without changing its predictions."""
+        pricing = self.pricing
+        if module.critic is None:
+            return np.zeros_like(targets)
+        centre, spread = _moments(targets)
+        keep = 1.0 - 1.0 / pricing.settings.memory if pricing.calibrated else 0.0
+        old_centre, old_scale = pricing.centre, pricing.scale
+        pricing.centre = keep * old_centre + (1.0 - keep) * centre
+        pricing.scale = np.maximum(keep * old_scale + (1.0 - keep) * spread, 1e-9)
+        head = module.critic.head
+        with torch.no_grad():
+            factor = torch.from_numpy(old_scale / pricing.scale).to(head.weight)
+            shift = torch.from_numpy((old_centre - pricing.centre) / pricing.scale).to(head.weight)
+            head.weight.mul_(factor[:, None])
+            head.bias.mul_(factor).add_(shift)
+        return (targets - pricing.centre) / pricing.scale
+
+
+def _chains(events: Events, n_devices: int) -> NDArray[np.int64]:
+    """The (system, device) of every event, negative for padding, shape (B, T)."""
+    system = np.arange(len(events.device))[:, None]
+    return np.where(events.device >= 0, system * n_devices + events.device, -1)
+
+
+def _trainable(events: Events, found: Transitions, module: int) -> Transitions:
+    """Transitions of a module's decisions whose outcome falls into the chunk."""
+    outcome = events.counted & (events.observation[..., KIND] != IDLE)
+    decision = events.acted & (events.module == module)
+    return found.select(outcome.ravel()[found.end] & decision.ravel()[found.start])
+
+
+def _evaluate(critic: EventCritic, window: Window) -> Floats:
+    """Values (R, 2) in the critic's units, some systems at a time."""
+    size = max(1, _CHUNK // max(1, window.rows.shape[1]))
+    with torch.no_grad():
+        parts = [
+            critic(Window(*(column[first : first + size] for column in window)))
+            for first in range(0, len(window.rows), size)
+        ]
+    return torch.cat(parts).double().numpy()
+
+
+def _spread(values: Floats, found: Transitions, shape: tuple[int, int]) -> torch.Tensor:
+    """Values (R, ...) of transitions at the events of their decisions, zeros elsewhere, float32 (B, T, ...)."""
+    flat = np.zeros((shape[0] * shape[1], *values.shape[1:]), np.float32)
+    flat[found.start] = values
+    return torch.from_numpy(flat.reshape(*shape, *values.shape[1:]))
+
+
+def _pulled_in(values: Floats, share: float) -> Floats:
+    """Values (R,) with the extreme share on either side pulled in to its quantile."""
+    if share == 0.0 or not np.isfinite(values).any():
+        return values
+    return np.clip(values, *np.nanquantile(values, [share, 1.0 - share]))
+
+
+def _mean_by(values: Floats, group: NDArray[np.int64], groups: int) -> Floats:
+    """Mean over each value's group, over all learners, shape (R,)."""
+    sums = np.stack([np.bincount(group, values, groups), np.bincount(group, minlength=groups).astype(np.float64)])
+    sums = pooled(sums)
+    return (sums[0] / np.maximum(sums[1], 1.0))[group]
+
+
+def _standardise(values: Floats, kind: NDArray[np.int64]) -> Floats:
+    """Zero mean and unit deviation within each kind of decision: their scales have nothing in common."""
+    centred = values - _mean_by(values, kind, N_KINDS)
+    return centred / (np.sqrt(_mean_by(centred**2, kind, N_KINDS)) + 1e-8)
+
+
+def _moments(values: Floats) -> tuple[Floats, Floats]:
+    """Mean and deviation of each column (R, 2), over all learners."""
+    sums = pooled(np.concatenate([values.sum(0), (values**2).sum(0), [len(values)]]))
+    mean = sums[:2] / sums[4]
+    return mean, np.sqrt(np.maximum(sums[2:4] / sums[4] - mean**2, 0.0))

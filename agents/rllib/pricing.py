@@ -1,0 +1,162 @@
+"""What an asynchronous fractional learner knows beside its weights: ratios, the outer loop, scales, a linear critic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch.distributed
+from numpy.typing import NDArray
+
+from ...envs.core.errors import InvalidInputError
+from ..fractional.critic import FractionalLSTD
+from ..fractional.dinkelbach import Dinkelbach
+
+Floats = NDArray[np.float64]
+
+# Compressed features are nearly collinear with raw ones; shrinking them makes the critic linear in ages and queues
+# unless the data insist, which keeps the slope (what a waiting decision depends on) free of noise.
+RIDGE, RIDGE_COMPRESSED = 1e-4, 1.0
+
+
+@dataclass(frozen=True)
+class PricingSettings:
+    """How decisions are priced.
+
+    Attributes:
+        fractional: price cost - ratio * duration; else the cost per time of each completed cycle.
+        trapezoid: what a non-fractional learner's cycle costs, see `cycle_rates`.
+        ratio: first ratio; None: that of the first batch.
+        shared_ratio: one ratio for all devices.
+        omega: step of the outer loop.
+        horizon: discounting horizon in seconds; None: not discounted by time.
+        gamma: discount per decision; None: not used. Without both: the average criterion.
+        lam: lambda per decision.
+        winsorise: share of costs and of temporal differences pulled in to that quantile on either side.
+        memory: number of batches that the linear critic and the value scales remember.
+        linear: least-squares critic instead of a network.
+        per_device_gain: subtract each device's own mean reward (devices with parameters of their own).
+    """
+
+    fractional: bool = True
+    trapezoid: bool = True
+    ratio: float | None = None
+    shared_ratio: bool = False
+    omega: float = 0.1
+    horizon: float | None = None
+    gamma: float | None = None
+    lam: float = 0.9
+    winsorise: float = 0.001
+    memory: float = 10.0
+    linear: bool = False
+    per_device_gain: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse two criteria at once."""
+        if self.horizon is not None and self.gamma is not None:
+            raise InvalidInputError("horizon and gamma exclude each other: discount by time or per decision")
+
+    @property
+    def average(self) -> bool:
+        """Whether the criterion is the long-run average."""
+        return self.horizon is None and self.gamma is None
+
+    def discount(self, duration: Floats) -> Floats:
+        """Weight of what follows transitions of these durations."""
+        if self.horizon is not None:
+            return np.exp(-duration / self.horizon)
+        return np.full_like(duration, 1.0 if self.gamma is None else self.gamma)
+
+
+class Pricing:
+    """Ratios and their outer loop, value scales, and the linear critic; equal in all learners of a group.
+
+    Args:
+        settings: how decisions are priced.
+        n_devices: number of devices M.
+        linear_ridge: ridge of the linear critic's features; None: no linear critic.
+    """
+
+    def __init__(self, settings: PricingSettings, n_devices: int, linear_ridge: Floats | None = None) -> None:
+        self.settings, self.n_devices = settings, n_devices
+        self.outer: Dinkelbach | None = None
+        if settings.ratio is not None:
+            self.outer = self._loop(settings.ratio)
+        self.lstd = None
+        if linear_ridge is not None:
+            self.lstd = FractionalLSTD(linear_ridge.size, settings.memory, linear_ridge)
+        self.calibrated = False
+        self.scale, self.centre = np.ones(2), np.zeros(2)
+        self.sums = np.zeros((2, n_devices))
+
+    @property
+    def ratio(self) -> Floats:
+        """Ratio of every device, shape (M,); zeros while unknown."""
+        if self.outer is None:
+            return np.zeros(self.n_devices)
+        return np.asarray(self.outer.ratio, np.float64)
+
+    def _loop(self, ratio: float | Floats) -> Dinkelbach:
+        settings = self.settings
+        return Dinkelbach(ratio, agents=self.n_devices, shared=settings.shared_ratio, omega=settings.omega)
+
+    def observe(self, cost: Floats, duration: Floats) -> None:
+        """Add sums (M,) measured under the present policy; the first ones set the ratio if none was given."""
+        if self.outer is None:
+            totals = pooled(np.stack([cost, duration]))
+            total = totals.sum(1)
+            own = totals[0] / np.where(totals[1] > 0, totals[1], 1.0)
+            use_own = (totals[1] > 0) & (not self.settings.shared_ratio)
+            self.outer = self._loop(np.where(use_own, own, total[0] / total[1]))
+        self.sums += np.stack([cost, duration])
+
+    def take_sums(self) -> Floats:
+        """Cost and duration (2, M) since the last call."""
+        sums, self.sums = self.sums, np.zeros_like(self.sums)
+        return sums
+
+    def move(self, cost: Floats, duration: Floats) -> None:
+        """One step of the outer loop with sums (M,) pooled over all learners."""
+        if self.outer is None or not duration.sum() > 0:
+            return
+        if self.settings.shared_ratio:
+            self.outer.update(cost, duration)
+            return
+        idle = duration <= 0  # a device without a finished interval keeps its ratio
+        self.outer.update(np.where(idle, self.ratio, cost), np.where(idle, 1.0, duration))
+
+    def get_state(self) -> dict[str, Any]:
+        """Arrays and plain JSON values."""
+        state: dict[str, Any] = {
+            "outer": None if self.outer is None else self.outer.state_dict(),
+            "calibrated": self.calibrated,
+            "scale": self.scale.copy(),
+            "centre": self.centre.copy(),
+            "sums": self.sums.copy(),
+        }
+        if self.lstd is not None:
+            state["lstd"] = self.lstd.state()
+        return state
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continue from what `get_state` returned."""
+        self.outer = None
+        if state["outer"] is not None:
+            self.outer = self._loop(1.0)
+            self.outer.load_state_dict(state["outer"])
+        self.calibrated = bool(state["calibrated"])
+        self.scale, self.centre, self.sums = (np.array(state[name]) for name in ("scale", "centre", "sums"))
+        if self.lstd is not None:
+            self.lstd.load(state["lstd"])
+
+
+def pooled(values: Floats) -> Floats:
+    """Sum over all learners of a distributed group; the values themselves where there is one learner."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return values
+    if torch.distributed.get_world_size() == 1:
+        return values
+    tensor = torch.from_numpy(np.array(values, np.float64))
+    torch.distributed.all_reduce(tensor)
+    return tensor.numpy()
