@@ -7,6 +7,7 @@ which only exists while learning, may also look at what all devices did before.
 
 import math
 from collections.abc import Collection
+from itertools import pairwise
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -91,9 +92,7 @@ class HybridActor(nn.Module):
         self.family, self.learn = family, learn
         self.features = CompressedFeatures(QUEUES + n_edges, KIND, ignored)
         widths = (self.features.width, *hidden)
-        self.trunk = nn.ModuleList(
-            StackedLinear(self.members, a, b, gain=2.0**0.5) for a, b in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.trunk = nn.ModuleList(StackedLinear(self.members, a, b, gain=2.0**0.5) for a, b in pairwise(widths))
         # Small last weights, so that the first policy hardly depends on the observation.
         self.choice = StackedLinear(self.members, widths[-1], n_edges + 1, gain=0.01)
         self.location = StackedLinear(self.members, widths[-1], 2 if family == "beta" else 1, gain=0.01)
@@ -149,26 +148,26 @@ class Window(NamedTuple):
         device: who decides, shape (B, T).
         action: carrier of the decision, zeros where none was made, shape (B, T, d).
         elapsed: time since the previous event of the system, shape (B, T), in seconds.
-        rows: which events need values, boolean, shape (B, T); R of them are true.
     """
 
     observation: Tensor
     device: Tensor
     action: Tensor
     elapsed: Tensor
-    rows: Tensor
 
 
 class EventCritic(nn.Module):
     """Values of cost and of duration at decisions, from what happened in the whole system before them.
 
-    | kind | sees, beside the deciding device's own observation |
-    | --- | --- |
-    | ``recurrent`` | a GRU state over all earlier events: device, kind, observation, action, elapsed time |
-    | ``memoryless`` | nothing |
-    | ``centralised`` | last observation, last action and elapsed time of every device (a feed-forward MAPPO critic) |
+    | kind | sees, beside the deciding device's own observation | context |
+    | --- | --- | --- |
+    | ``recurrent`` | all earlier events: device, kind, observation, action, elapsed time | state of a GRU |
+    | ``memoryless`` | nothing | none |
+    | ``centralised`` | last observation, last action and elapsed time of every device (feed-forward, as MAPPO's) | table |
 
-    The state at an event never contains that event's own action, else the value would not be one.
+    The context at an event never contains that event's own action, else the value would not be one. It comes from whole
+    windows (`contexts`, without gradient); training may then cut windows into segments: a GRU state at the beginning of
+    a segment stands for everything before it (truncated backpropagation through time).
 
     Args:
         kind: see the table.
@@ -198,64 +197,74 @@ class EventCritic(nn.Module):
         self.features = CompressedFeatures(QUEUES + n_edges, KIND, ignored)
         self.identity = nn.Embedding(n_devices, _DEVICE_WIDTH) if n_devices > 1 and kind != "memoryless" else None
         own = self.features.width
-        action = n_edges + 2
-        token = own + action + 1
-        width = own
-        if self.identity is not None:
-            width += _DEVICE_WIDTH
+        name = 0 if self.identity is None else _DEVICE_WIDTH
+        token = own + n_edges + 2 + 1
+        self.context_width = 0
         if kind == "recurrent":
-            width += 1 + state
-            self.gru = nn.GRU(token + (_DEVICE_WIDTH if self.identity is not None else 0), state, batch_first=True)
+            self.context_width = state
+            self.gru = nn.GRU(token + name, state, batch_first=True)
         elif kind == "centralised":
-            width += n_devices * token
-        self.trunk, latent = mlp(width, hidden)
+            self.context_width = n_devices * token
+        self.trunk, latent = mlp(own + 1 + name + self.context_width, hidden)
         self.head = nn.Linear(latent + own, 2)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, window: Window) -> Tensor:
-        """Values (R, 2) of cost and duration at the events marked by ``window.rows``, in row-major order."""
-        own = self.features(window.observation[window.rows])
-        parts = [own]
-        if self.identity is not None:
-            parts.append(self.identity(window.device[window.rows]))
+    def forward(self, window: Window, context: Tensor, rows: Tensor) -> Tensor:
+        """Values (R, 2) of cost and duration at marked events, in row-major order.
+
+        Args:
+            window: windows, or segments of windows.
+            context: what `contexts` gives for these events, shape (B, T, C); of a GRU only the first of each row is
+                used, the others are computed from it again.
+            rows: which events, boolean, shape (B, T).
+        """
         if self.kind == "recurrent":
-            parts += [torch.log1p(window.elapsed[window.rows]).unsqueeze(-1), self._history(window)[window.rows]]
-        elif self.kind == "centralised":
-            parts.append(self._table(window))
-        latent = self.trunk(torch.cat(parts, dim=-1))
-        values: Tensor = self.head(torch.cat([latent, own], dim=-1))
+            states, _ = self.gru(self._tokens(window)[:, :-1], context[:, :1].transpose(0, 1).contiguous())
+            context = torch.cat([context[:, :1], states], dim=1)
+        return self.values(Window(*(column[rows] for column in window)), context[rows])
+
+    def values(self, events: Window, context: Tensor) -> Tensor:
+        """Values (n, 2) of single events, whose columns have shapes (n, ...), and their contexts (n, C)."""
+        own = self.features(events.observation)
+        parts = [own, torch.log1p(events.elapsed).unsqueeze(-1), context]
+        if self.identity is not None:
+            parts.append(self.identity(events.device))
+        values: Tensor = self.head(torch.cat([self.trunk(torch.cat(parts, dim=-1)), own], dim=-1))
         return values
 
+    @torch.no_grad()
+    def contexts(self, window: Window) -> Tensor:
+        """What the critic knows before each event of whole windows, shape (B, T, C)."""
+        if self.kind == "memoryless":
+            return window.elapsed.new_zeros(*window.device.shape, 0)
+        if self.kind == "centralised":
+            return self._table(window)
+        states, _ = self.gru(self._tokens(window)[:, :-1])
+        return nn.functional.pad(states, (0, 0, 1, 0))
+
     def _tokens(self, window: Window) -> Tensor:
-        """What an event tells, shape (B, T, token)."""
-        shape = window.device.shape
-        seen = self.features(window.observation.flatten(0, 1)).unflatten(0, shape)
+        """What an event tells, shape (B, T, token): observation, the part of the action that counts, time, device."""
+        seen = self.features(window.observation.flatten(0, 1)).unflatten(0, window.device.shape)
         kind = window.observation[..., KIND]
         uses = torch.ones_like(window.action)
         uses[..., :1] = (kind != OFFLOAD).unsqueeze(-1)
         uses[..., 1:] = (kind != UPDATE).unsqueeze(-1)
-        return torch.cat([seen, window.action * uses], dim=-1)
-
-    def _history(self, window: Window) -> Tensor:
-        """GRU states (B, T, state) before each event."""
-        parts = [self._tokens(window), torch.log1p(window.elapsed).unsqueeze(-1)]
-        if self.identity is not None:
+        parts = [seen, window.action * uses, torch.log1p(window.elapsed).unsqueeze(-1)]
+        if self.identity is not None and self.kind == "recurrent":
             parts.append(self.identity(window.device))
-        states, _ = self.gru(torch.cat(parts, dim=-1)[:, :-1])
-        return nn.functional.pad(states, (0, 0, 1, 0))
+        return torch.cat(parts, dim=-1)
 
     def _table(self, window: Window) -> Tensor:
-        """Last event of every device before the marked events, and how long ago, shape (R, M * token)."""
-        last = last_events(window.device, self.n_devices)[window.rows]
-        system = window.rows.nonzero()[:, :1]
-        tokens = self._tokens(window)
-        time = window.elapsed.cumsum(1)
+        """Last event of every device before each event, and how long ago it was, shape (B, T, M * token)."""
+        last = last_events(window.device, self.n_devices)
         known = (last >= 0).unsqueeze(-1)
         last = last.clamp(min=0)
-        age = time[window.rows].unsqueeze(-1) - time[system, last]
-        entries = torch.cat([tokens[system, last], torch.log1p(age.clamp(min=0.0)).unsqueeze(-1)], dim=-1)
-        return (entries * known).flatten(1)
+        system = torch.arange(len(last), device=last.device)[:, None, None]
+        time = window.elapsed.cumsum(1)
+        ago = torch.log1p((time.unsqueeze(-1) - time[system, last]).clamp(min=0.0)).unsqueeze(-1)
+        entries = torch.cat([self._tokens(window)[system, last][..., :-1], ago], dim=-1)
+        return (entries * known).flatten(2)
 
 
 def last_events(device: Tensor, n_devices: int) -> Tensor:

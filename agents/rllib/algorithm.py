@@ -69,6 +69,7 @@ class AsyncFractionalAlgorithmConfig(PPOConfig):
         self.critic_hidden: tuple[int, ...] = (64, 64)
         self.gru_width = 64
         self.critic_memory = 10.0
+        self.segment = 64
         self.fractional, self.trapezoid = True, True
         self.ratio: float | None = None
         self.shared_ratio = False
@@ -82,11 +83,11 @@ class AsyncFractionalAlgorithmConfig(PPOConfig):
         Args:
             **kwargs: ``critic_lr``, ``parameters``, ``ignored``, ``hidden``, ``family``, ``init_mean``, ``init_scale``,
                 ``learn``, ``fixed_wait``, ``server_rule`` (actor); ``critic``, ``critic_hidden``, ``gru_width``,
-                ``critic_memory`` (critic); ``fractional``, ``trapezoid``, ``ratio``, ``shared_ratio``, ``omega``,
+                ``critic_memory``, ``segment`` (critic); ``fractional``, ``trapezoid``, ``ratio``, ``shared_ratio``, ``omega``,
                 ``horizon``, ``winsorise`` (pricing); ``n_devices``; and everything `PPOConfig.training` takes, of which
                 ``gamma`` is a discount per decision (None: not used).
         """
-        own = {"critic_lr", "fixed_wait", "server_rule", "critic_memory", *_MODEL, *_PRICING}
+        own = {"critic_lr", "fixed_wait", "server_rule", "critic_memory", "segment", *_MODEL, *_PRICING}
         for name in own & kwargs.keys():
             value = kwargs.pop(name)
             if value is not NotProvided:

@@ -17,7 +17,7 @@ from ..fractional.transitions import Transitions, advantages, cycle_rates, trans
 from ..networks.asynchronous import EventCritic, Window
 from ..networks.features import N_KINDS
 from .events import Episode, Events, events_of
-from .module import CARRIER, DEVICE, ELAPSED, ROWS, AsyncFractionalModule
+from .module import CARRIER, CONTEXT, DEVICE, ELAPSED, ROWS, AsyncFractionalModule
 from .pricing import Pricing, pooled
 
 Floats = NDArray[np.float64]
@@ -44,12 +44,13 @@ class SemiMarkovAdvantages(ConnectorV2):
 
     Args:
         pricing: ratios, scales and the linear critic; it is updated by every call.
+        segment: length of the segments into which windows are cut for training, in events.
         **kwargs: of `ConnectorV2`.
     """
 
-    def __init__(self, pricing: Pricing, **kwargs: Any) -> None:
+    def __init__(self, pricing: Pricing, segment: int = 64, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.pricing = pricing
+        self.pricing, self.segment = pricing, segment
 
     def __call__(
         self,
@@ -62,7 +63,7 @@ class SemiMarkovAdvantages(ConnectorV2):
         **kwargs: Any,
     ) -> dict[str, Any]:
         """A batch of windows for every module that decides in the episodes."""
-        modules: dict[str, AsyncFractionalModule] = {name: rl_module[name].unwrapped() for name in rl_module.keys()}
+        modules: dict[str, AsyncFractionalModule] = {name: module.unwrapped() for name, module in rl_module.items()}
         any_module = next(iter(modules.values()))
         events = events_of(episodes, any_module.n_edges, any_module.n_devices)
         self._measure(events, metrics)
@@ -94,7 +95,6 @@ class SemiMarkovAdvantages(ConnectorV2):
             torch.from_numpy(np.maximum(events.device, 0)),
             torch.from_numpy(events.carrier),
             torch.from_numpy(events.elapsed),
-            torch.zeros(shape, dtype=torch.bool),
         )
         fresh = not self.pricing.calibrated
         if fresh:
@@ -105,23 +105,23 @@ class SemiMarkovAdvantages(ConnectorV2):
         alive = ~events.terminal.ravel()[found.end]
         kind = events.observation[..., KIND].ravel()[found.start].astype(np.int64)
         device = events.device.ravel()[found.start]
-        values = self._values(window, found, alive, cost, duration, module)
+        context = None if module.critic is None else module.critic.contexts(window)
+        values = self._values(window, context, found, alive, cost, duration, module)
         priced = self._price(found, cost, duration, device, *values)
-        rows = np.zeros(shape, np.bool_)
-        rows.ravel()[found.start] = True
         # Statistics of the first batch change what the actor computes: its log-probabilities are stale, so it rests.
         advantage = np.zeros_like(priced.advantage) if fresh else _standardise(priced.advantage, kind)
-        return {
+        columns = {
             Columns.OBS: window.observation,
             DEVICE: window.device,
             CARRIER: window.action,
             ELAPSED: window.elapsed,
-            ROWS: torch.from_numpy(rows),
+            CONTEXT: window.elapsed.new_zeros(*shape, 0) if context is None else context,
+            ROWS: _spread(np.ones(len(found.start)), found, shape) > 0,
             Columns.ACTION_LOGP: torch.from_numpy(events.logp),
             Postprocessing.ADVANTAGES: _spread(advantage, found, shape),
             Postprocessing.VALUE_TARGETS: _spread(self._normalised(priced.targets, module), found, shape),
-            Columns.SEQ_LENS: np.maximum(rows.sum(1), 1).astype(np.int32),
         }
+        return _segments(columns, self.segment)
 
     def _calibrate(self, window: Window, found: Transitions, module: AsyncFractionalModule) -> None:
         """Statistics of the observation from the first batch."""
@@ -143,6 +143,7 @@ class SemiMarkovAdvantages(ConnectorV2):
     def _values(
         self,
         window: Window,
+        context: torch.Tensor | None,
         found: Transitions,
         alive: NDArray[np.bool_],
         cost: Floats,
@@ -160,12 +161,10 @@ class SemiMarkovAdvantages(ConnectorV2):
             pricing.lstd.update(*moments, pool=pooled)
             return before @ pricing.lstd.solution, after @ pricing.lstd.solution
         assert module.critic is not None
-        needed = np.zeros(window.rows.numel(), np.bool_)
-        needed[found.start] = needed[found.end] = True
-        values = np.zeros((needed.size, 2))
-        values[needed] = _evaluate(
-            module.critic, window._replace(rows=torch.from_numpy(needed.reshape(window.rows.shape)))
-        )
+        assert context is not None
+        needed = np.union1d(found.start, found.end)
+        values = np.zeros((len(context.flatten(0, 1)), 2))
+        values[needed] = _evaluate(module.critic, window, context, torch.from_numpy(needed))
         values = pricing.centre + pricing.scale * values
         return values[found.start], values[found.end] * alive[:, None]
 
@@ -229,15 +228,39 @@ def _trainable(events: Events, found: Transitions, module: int) -> Transitions:
     return found.select(outcome.ravel()[found.end] & decision.ravel()[found.start])
 
 
-def _evaluate(critic: EventCritic, window: Window) -> Floats:
-    """Values (R, 2) in the critic's units, some systems at a time."""
-    size = max(1, _CHUNK // max(1, window.rows.shape[1]))
+def _evaluate(critic: EventCritic, window: Window, context: torch.Tensor, events: torch.Tensor) -> Floats:
+    """Values (n, 2), in the critic's units, of events given by their indices (n,)."""
+    columns, contexts = Window(*(column.flatten(0, 1) for column in window)), context.flatten(0, 1)
     with torch.no_grad():
         parts = [
-            critic(Window(*(column[first : first + size] for column in window)))
-            for first in range(0, len(window.rows), size)
+            critic.values(Window(*(column[some] for column in columns)), contexts[some])
+            for some in torch.split(events, _CHUNK)
         ]
-    return torch.cat(parts).double().numpy()
+    return np.concatenate([part.double().numpy() for part in parts])
+
+
+def _segments(columns: dict[str, torch.Tensor], length: int) -> dict[str, Any]:
+    """Columns (B, T, ...) as segments (S, length, ...), those without a marked row left out, and ``seq_lens``.
+
+    RLlib's minibatches are whole rows of a batch, their size is counted in ``seq_lens``: here the decisions of a
+    segment that are trained on.
+    """
+    events = columns[ROWS].shape[1] - 1  # nothing follows a window's last event, so it is never trained on
+    length = min(length, events)
+    number = -(-events // length)
+    marked = _cut(columns[ROWS], number, length)
+    kept = marked.any(1)
+    result: dict[str, Any] = {name: _cut(column, number, length)[kept] for name, column in columns.items()}
+    result[Columns.SEQ_LENS] = marked[kept].sum(1).numpy()
+    return result
+
+
+def _cut(column: torch.Tensor, number: int, length: int) -> torch.Tensor:
+    column = column[:, : number * length]
+    missing = number * length - column.shape[1]
+    if missing:
+        column = torch.cat([column, column.new_zeros(len(column), missing, *column.shape[2:])], dim=1)
+    return column.reshape(len(column) * number, length, *column.shape[2:])
 
 
 def _spread(values: Floats, found: Transitions, shape: tuple[int, int]) -> torch.Tensor:

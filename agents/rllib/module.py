@@ -16,8 +16,8 @@ from ...envs.aoi_offload.state import QUEUES, STREAM_OFFSET
 from ...envs.core.errors import InvalidInputError
 from ..networks.asynchronous import EventCritic, HybridActor, Window
 
-# Columns of a batch of windows, shape (B, T, ...).
-DEVICE, CARRIER, ELAPSED, ROWS = "device", "carrier", "elapsed", "rows"
+# Columns of a batch of segments of windows, shape (S, T, ...).
+DEVICE, CARRIER, ELAPSED, CONTEXT, ROWS = "device", "carrier", "elapsed", "context", "rows"
 LOGP, ENTROPY, VALUES = "logp", "entropy", "values"
 """Outputs of `forward_train`, one per marked row."""
 
@@ -106,10 +106,10 @@ class AsyncFractionalModule(TorchRLModule, InferenceOnlyAPI):
         law = self.actor(batch[Columns.OBS][rows], batch[DEVICE][rows])
         result = {LOGP: law.log_prob(batch[CARRIER][rows]), ENTROPY: law.entropy()}
         if self.critic is not None:
-            result[VALUES] = self.critic(window_of(batch))
+            result[VALUES] = self.critic(window_of(batch), batch[CONTEXT], rows)
         return result
 
 
 def window_of(batch: Mapping[str, Any]) -> Window:
     """The critic's input in a batch."""
-    return Window(batch[Columns.OBS], batch[DEVICE], batch[CARRIER], batch[ELAPSED], batch[ROWS])
+    return Window(batch[Columns.OBS], batch[DEVICE], batch[CARRIER], batch[ELAPSED])

@@ -41,7 +41,7 @@ class AsyncFractionalTorchLearner(TorchLearner):
         layer = module.actor.features
         ridge = layer.per_linear(RIDGE, RIDGE_COMPRESSED, RIDGE) if module.critic is None else None
         self.pricing = Pricing(config.pricing_settings(), module.n_devices, ridge)
-        self._learner_connector = LearnerConnectorPipeline(connectors=[SemiMarkovAdvantages(self.pricing)])
+        self._learner_connector = LearnerConnectorPipeline(connectors=[SemiMarkovAdvantages(self.pricing, config.segment)])
         self._entropy_coeff = Scheduler(fixed_value_or_schedule=config.entropy_coeff, framework=None)
 
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
