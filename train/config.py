@@ -22,12 +22,15 @@ from ..agents.config import (
     GAME_LEARNERS,
     RLLIB_LEARNERS,
     AsyncFractionalConfig,
+    ClusterConfig,
     FractionalD3QNDDPGConfig,
     FractionalPPOConfig,
     PPOConfig,
+    RecurrentD3QNPPOConfig,
 )
 from ..envs.aoi_offload.params import PRESETS, AoIParams
 from ..envs.aoi_offload.policies import rule
+from ..envs.aoi_offload.synchronous import common_clock
 from ..envs.core.errors import InvalidInputError
 from ..envs.core.seeding import RUN_SEED_LIMIT
 from .config_io import apply_overrides, explain, read_yaml, validate
@@ -63,6 +66,9 @@ class EnvConfig(Section):
     decision: Literal["staged", "joint"] = "staged"
     background: str = Field(default="jsq", description="offloading policy of the devices that do not learn")
     background_wait: str = Field(default="fixed:0", description="waiting policy of the devices that do not learn")
+    sync_slot: float | None = Field(
+        default=None, gt=0, description="[s] in a game: ticks of a common clock at which waits end; none: asynchronous"
+    )
 
     n_devices: int | None = None
     edge_ghz: Annotated[tuple[float, ...] | None, BeforeValidator(_as_tuple)] = None
@@ -87,6 +93,8 @@ class EnvConfig(Section):
             default, given = type(self).model_fields[name].default, getattr(self, name)
             if given != default:
                 raise ValueError(f"{name}: must be {default!r} in {GAME}, where every device learns, got {given!r}")
+        if self.sync_slot is not None and not self.is_game:
+            raise ValueError(f"sync_slot: must be None in {DEVICE}, whose devices have no common clock")
         for name, server, wait in (
             ("background", self.background, "fixed:0"),
             ("background_wait", "jsq", self.background_wait),
@@ -95,6 +103,10 @@ class EnvConfig(Section):
                 rule(self.params(), server, wait)
             except InvalidInputError as error:
                 raise ValueError(f"{name}: {error}") from None
+        try:
+            common_clock(self.sync_slot, self.params())
+        except InvalidInputError as error:
+            raise ValueError(str(error)) from None
         return self
 
     def _physical(self) -> dict[str, Any]:
@@ -112,48 +124,14 @@ class EnvConfig(Section):
 
     def kwargs(self) -> dict[str, Any]:
         """Keyword arguments for ``gymnasium.make`` and ``make_vec`` (without ``num_envs``)."""
-        names = ("preset", "horizon", "objective", *(() if self.is_game else _ONE_DEVICE))
+        names = ("preset", "horizon", "objective", *(("sync_slot",) if self.is_game else _ONE_DEVICE))
         return {name: getattr(self, name) for name in names} | self._physical()
 
 
 LearnerConfig = Annotated[
-    FractionalPPOConfig | FractionalD3QNDDPGConfig | PPOConfig | AsyncFractionalConfig,
+    FractionalPPOConfig | FractionalD3QNDDPGConfig | PPOConfig | AsyncFractionalConfig | RecurrentD3QNPPOConfig,
     Field(discriminator="algorithm"),
 ]
-
-
-class ClusterConfig(Section):
-    """Where an RLlib learner runs; by default all of it in this process, without Ray's daemons."""
-
-    num_env_runners: int = Field(default=0, ge=0, le=10_000, description="[-] processes that sample; 0: this one does")
-    num_learners: int = Field(default=0, ge=0, le=1000, description="[-] processes that update; 0: this one does")
-    address: str | None = Field(
-        default=None, min_length=1, description="HOST:PORT of a running Ray cluster, or auto; none: this machine"
-    )
-    num_cpus: int | None = Field(
-        default=None, ge=1, le=100_000, description="[-] logical processors of a local Ray; none: as many as are needed"
-    )
-    object_store_mb: int = Field(
-        default=200, ge=80, le=10**6, description="[MiB] shared memory of a local Ray for samples and weights"
-    )
-
-    @model_validator(mode="after")
-    def _local_or_not(self) -> ClusterConfig:
-        """The resources of a cluster that is already running are not ours to set."""
-        if self.address is not None:
-            for name in ("num_cpus", "object_store_mb"):
-                if getattr(self, name) != type(self).model_fields[name].default:
-                    raise ValueError(f"{name}: is for a local Ray; the cluster at {self.address} has its own")
-        elif self.num_cpus is not None and self.num_cpus < self.workers:
-            raise ValueError(
-                f"num_cpus: must be at least {self.workers}, one for each env runner and learner, got {self.num_cpus}"
-            )
-        return self
-
-    @property
-    def workers(self) -> int:
-        """Processes beside this one."""
-        return self.num_env_runners + self.num_learners
 
 
 class CheckpointsConfig(Section):

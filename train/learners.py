@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..agents.config import RLLIB_LEARNERS, AsyncFractionalConfig
 from ..agents.snapshot import Snapshot
 from ..envs.core.extras import require
 from .config import TrainConfig
@@ -53,6 +54,11 @@ class Learner(Protocol):
         """Release the environments."""
 
 
+def extra_of(config: TrainConfig) -> str:
+    """The extra of this package that brings the learner's library."""
+    return "rllib" if config.learner.algorithm in RLLIB_LEARNERS else "sb3"
+
+
 def make_learner(config: TrainConfig) -> Learner:
     """Build the learner of a configuration, with every library's generator seeded from the run's seed.
 
@@ -60,6 +66,10 @@ def make_learner(config: TrainConfig) -> Learner:
         InvalidInputError: the configuration does not fit the environment.
         MissingExtraError: the learner's library is not installed.
     """
+    if config.learner.algorithm in RLLIB_LEARNERS:
+        return _rllib_learner(config)
+    if config.learner.algorithm == "recurrent_d3qn_ppo":
+        return _asynchronous_learner(config)
     require("torch", "sb3")
     require("stable_baselines3", "sb3")
     require("safetensors", "sb3")
@@ -76,12 +86,66 @@ def make_learner(config: TrainConfig) -> Learner:
     )
 
 
+def _asynchronous_learner(config: TrainConfig) -> Learner:
+    for module in ("torch", "safetensors"):
+        require(module, "sb3")
+    from ..agents.asynchronous.learner import RecurrentD3QNPPO
+
+    return RecurrentD3QNPPO(
+        config.env.id,
+        config.env.kwargs(),
+        num_envs=config.env.num_envs,
+        seed=config.seed,
+        threads=config.threads,
+        **config.learner.model_dump(exclude={"algorithm"}),
+    )
+
+
+def _rllib_learner(config: TrainConfig) -> Learner:
+    for module in ("torch", "ray.rllib", "safetensors"):
+        require(module, "rllib")
+    from ..agents.rllib.learner import RLlibLearner
+
+    assert isinstance(config.learner, AsyncFractionalConfig)
+    return RLlibLearner(
+        config.learner,
+        config.env.id,
+        config.env.kwargs(),
+        num_envs=config.env.num_envs,
+        seed=config.seed,
+        total_steps=config.steps,
+        threads=config.threads,
+        cluster=config.cluster,
+    )
+
+
+def _rllib_policy(config: TrainConfig, snapshot: Snapshot) -> Policy:
+    """Without an Algorithm: no workers and no cluster are needed to act."""
+    for module in ("torch", "ray.rllib", "safetensors"):
+        require(module, "rllib")
+    from ..agents.rllib.build import algorithm_config
+    from ..agents.rllib.learner import policy_from_snapshot
+
+    assert isinstance(config.learner, AsyncFractionalConfig)
+    built = algorithm_config(
+        config.learner,
+        config.env.id,
+        config.env.kwargs(),
+        num_envs=config.env.num_envs,
+        seed=config.seed,
+        total_steps=config.steps,
+    )
+    return policy_from_snapshot(built, snapshot)
+
+
 def policy_from(config: TrainConfig, snapshot: Snapshot) -> Policy:
     """The deterministic policy in a snapshot of a run with this configuration.
 
     Raises:
         CheckpointError: the snapshot does not fit the configuration.
     """
+    if config.learner.algorithm in RLLIB_LEARNERS:
+        return _rllib_policy(config, snapshot)
     learner = make_learner(config)
     try:
         learner.restore(snapshot)

@@ -39,6 +39,7 @@ _PACKAGES = (
     "pydantic",
     "torch",
     "stable-baselines3",
+    "ray",
     "safetensors",
 )
 

@@ -19,7 +19,7 @@ from ..envs.core.errors import CheckpointError
 from ..envs.core.extras import require
 from . import atomic, checkpoint
 from .config import TrainConfig
-from .learners import Learner, Policy, make_learner
+from .learners import Learner, Policy, extra_of, make_learner
 from .progress import Progress, Silent
 from .run_folder import MetricsFile, RunFolder, create, open_run, versions
 
@@ -75,7 +75,7 @@ def train(
     """
     # first what can fail for want of something, so that a configuration that cannot run leaves no folder behind
     if config.tensorboard:
-        require("tensorboard", "sb3")
+        require("tensorboard", extra_of(config))
     learner = make_learner(config)
     try:
         run = create(Path(out), config, sys.argv if command is None else command, overwrite)
@@ -169,7 +169,7 @@ class _Loop:
             self._seconds = float(state.manifest.trainer["seconds"])
             size = int(state.manifest.trainer["metrics_bytes"])
         self._metrics = MetricsFile(run.metrics, size)
-        self._board = _tensorboard(run.tensorboard, learner.steps) if self._config.tensorboard else None
+        self._board = _tensorboard(run.tensorboard, learner.steps, self._config) if self._config.tensorboard else None
         self._started = time.monotonic()
 
     def run(self, stop_at: int | None) -> RunResult:
@@ -250,8 +250,8 @@ class _Loop:
             raise atomic.storage_error(self._run.tensorboard, error) from error
 
 
-def _tensorboard(folder: Path, step: int) -> Any:
+def _tensorboard(folder: Path, step: int, config: TrainConfig) -> Any:
     """A TensorBoard writer whose readers discard what an interrupted process wrote after `step`, all of it at 0."""
-    require("tensorboard", "sb3")
-    writer = require("torch.utils.tensorboard", "sb3").SummaryWriter
+    require("tensorboard", extra_of(config))
+    writer = require("torch.utils.tensorboard", extra_of(config)).SummaryWriter
     return writer(str(folder), purge_step=step + 1)

@@ -70,6 +70,7 @@ def test_a_near_miss_gets_a_suggestion(overrides: dict[str, Any], expected: str)
         ({"env__drop": "cutof:2"}, "env.drop ", "cutoff:NUMBER"),
         ({"env__background": "jsqq"}, "env.background: ", "jsq-unless"),
         ({"env__background_wait": "fixed:99"}, "env.background_wait: ", "[0, 20] s"),
+        ({"env__sync_slot": 1.0}, "env.sync_slot: ", "no common clock"),
         ({"env__drop": False}, "env.drop: ", "not be a truth value"),
         ({"seed": True}, "seed: ", "not be a truth value"),
         ({"seed": -1}, "seed: ", "allowed: [0, 1073741824)"),
@@ -93,6 +94,8 @@ def test_an_error_names_the_field_and_what_is_allowed(overrides: dict[str, Any],
         ({"env__background": "local"}, "env.background: must be 'jsq' in edgewise/AoIOffloadGame-v0"),
         ({"env__background_wait": "fixed:1"}, "env.background_wait: must be 'fixed:0'"),
         ({"env__decision": "joint"}, "env.decision: must be 'staged'"),
+        ({"env__sync_slot": 0}, "env.sync_slot: "),
+        ({"env__sync_slot": 99.0}, "env.sync_slot must be None or in (0, z_max ="),
         ({"learner": {"algorithm": "ppo"}}, "learner.algorithm: must be one of async_fractional"),
         ({"learner__gamma": 0.9, "learner__horizon": 3.0}, "learner.gamma: excludes horizon"),
         ({"cluster__num_env_runners": 3}, "cluster.num_env_runners: must divide env.num_envs = 4"),
@@ -112,7 +115,7 @@ def test_a_cluster_is_for_learners_on_rllib() -> None:
 
 def test_a_game_gets_no_background() -> None:
     env = validate(TrainConfig, GAME, "x").env
-    assert env.kwargs() == {"preset": "small", "horizon": 300.0, "objective": "selfish"}
+    assert env.kwargs() == {"preset": "small", "horizon": 300.0, "objective": "selfish", "sync_slot": None}
     assert env.is_game
     assert not EnvConfig(preset="single").is_game
 
@@ -123,7 +126,7 @@ def test_a_missing_field_is_named() -> None:
 
 
 def test_physical_fields_are_those_of_the_environment() -> None:
-    own = {"id", "preset", "num_envs", "horizon", "objective", "decision", "background", "background_wait"}
+    own = {"id", "preset", "num_envs", "horizon", "objective", "decision", "background", "background_wait", "sync_slot"}
     assert set(EnvConfig.model_fields) == own | set(AoIParams.model_fields)
 
 

@@ -1,0 +1,83 @@
+"""From a learner's section of a configuration to RLlib's configuration of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+from gymnasium import spaces
+
+from ...envs.aoi_offload.state import DELAY, SINCE_DONE
+from ..config import AsyncFractionalConfig, ClusterConfig
+from .algorithm import AsyncFractionalAlgorithmConfig
+from .module import game_shape
+
+_SAME_NAMES = (
+    *("parameters", "hidden", "family", "init_mean", "init_scale", "learn", "server_rule", "critic", "gru_width"),
+    *("fractional", "ratio", "shared_ratio", "omega", "horizon", "gamma"),
+)
+# At an update the delay equals the age, at an offload the age holds all that past decisions mean for later costs.
+_IGNORED = (DELAY, SINCE_DONE)
+
+
+def algorithm_config(
+    section: AsyncFractionalConfig,
+    env_id: str,
+    env_kwargs: Mapping[str, Any],
+    *,
+    num_envs: int,
+    seed: int,
+    total_steps: int,
+    cluster: ClusterConfig | None = None,
+) -> AsyncFractionalAlgorithmConfig:
+    """RLlib's configuration of a learner.
+
+    Args:
+        section: the learner's hyper-parameters.
+        env_id: ``edgewise/AoIOffloadGame-v0``, or ``edgewise/AoIOffload-v0`` for one device.
+        env_kwargs: keyword arguments of the environment.
+        num_envs: lanes in all; env runners share them.
+        seed: the run's seed.
+        total_steps: decisions of the whole training, over which the learning rate falls.
+        cluster: where it runs; None: in this process.
+    """
+    cluster = cluster or ClusterConfig()
+    _, n_devices, _ = game_shape(*spaces_of(env_id, env_kwargs), None)
+    fragment = section.n_steps * n_devices
+    rate = section.learning_rate
+    config = AsyncFractionalAlgorithmConfig()
+    config.environment(env_id, env_config=dict(env_kwargs), disable_env_checking=True)
+    config.env_runners(
+        num_env_runners=cluster.num_env_runners,
+        num_envs_per_env_runner=num_envs // max(cluster.num_env_runners, 1),
+        rollout_fragment_length=fragment,
+        episode_lookback_horizon=section.lookback,
+    )
+    config.learners(num_learners=cluster.num_learners)
+    config.training(
+        lr=[[0, rate], [total_steps, 0.0]] if section.anneal else rate,
+        train_batch_size_per_learner=fragment * num_envs // max(cluster.num_learners, 1),
+        minibatch_size=section.batch_size,
+        num_epochs=section.n_epochs,
+        clip_param=section.clip_range,
+        entropy_coeff=section.ent_coef,
+        grad_clip=section.max_grad_norm,
+        lambda_=section.gae_lambda,
+        fixed_wait=f"fixed:{section.fixed_wait}",
+        ignored=_IGNORED,
+        critic_hidden=section.hidden,
+        **{name: getattr(section, name) for name in _SAME_NAMES},
+    )
+    config.debugging(seed=seed, log_level="ERROR")
+    return config
+
+
+def spaces_of(env_id: str, env_kwargs: Mapping[str, Any]) -> tuple[spaces.Box, spaces.Dict]:
+    """Observation and action space of one lane of an environment."""
+    env = gymnasium.make_vec(env_id, num_envs=1, vectorization_mode="vector_entry_point", **env_kwargs)
+    observation, action = env.single_observation_space, env.single_action_space
+    env.close()
+    assert isinstance(observation, spaces.Box)
+    assert isinstance(action, spaces.Dict)
+    return observation, action
