@@ -163,7 +163,7 @@ class EventCritic(nn.Module):
     | --- | --- | --- |
     | ``recurrent`` | all earlier events: device, kind, observation, action, elapsed time | state of a GRU |
     | ``memoryless`` | nothing | none |
-    | ``centralised`` | last observation, last action and elapsed time of every device (feed-forward, as MAPPO's) | table |
+    | ``centralised`` | last observation, last action, elapsed time of every device (feed-forward MAPPO) | table |
 
     The context at an event never contains that event's own action, else the value would not be one. It comes from whole
     windows (`contexts`, without gradient); training may then cut windows into segments: a GRU state at the beginning of

@@ -83,9 +83,9 @@ class AsyncFractionalAlgorithmConfig(PPOConfig):
         Args:
             **kwargs: ``critic_lr``, ``parameters``, ``ignored``, ``hidden``, ``family``, ``init_mean``, ``init_scale``,
                 ``learn``, ``fixed_wait``, ``server_rule`` (actor); ``critic``, ``critic_hidden``, ``gru_width``,
-                ``critic_memory``, ``segment`` (critic); ``fractional``, ``trapezoid``, ``ratio``, ``shared_ratio``, ``omega``,
-                ``horizon``, ``winsorise`` (pricing); ``n_devices``; and everything `PPOConfig.training` takes, of which
-                ``gamma`` is a discount per decision (None: not used).
+                ``critic_memory``, ``segment`` (critic); ``fractional``, ``trapezoid``, ``ratio``, ``shared_ratio``,
+                ``omega``, ``horizon``, ``winsorise`` (pricing); ``n_devices``; and everything `PPOConfig.training`
+                takes, of which ``gamma`` is a discount per decision (None: not used).
         """
         own = {"critic_lr", "fixed_wait", "server_rule", "critic_memory", "segment", *_MODEL, *_PRICING}
         for name in own & kwargs.keys():
@@ -100,7 +100,6 @@ class AsyncFractionalAlgorithmConfig(PPOConfig):
         return PricingSettings(
             **chosen,
             lam=self.lambda_,
-            memory=self.critic_memory,
             per_device_gain=self.parameters == "per_device",
         )
 

@@ -18,7 +18,7 @@ from ..networks.asynchronous import EventCritic, Window
 from ..networks.features import N_KINDS
 from .events import Episode, Events, events_of
 from .module import CARRIER, CONTEXT, DEVICE, ELAPSED, ROWS, AsyncFractionalModule
-from .pricing import Pricing, pooled
+from .pricing import CriticScale, Pricing, pooled
 
 Floats = NDArray[np.float64]
 _CHUNK = 65536  # rows of a critic's forward pass without gradient
@@ -36,8 +36,8 @@ class SemiMarkovAdvantages(ConnectorV2):
 
     The whole learner pipeline in one piece. A decision of a device is trained on in the chunk in which its *outcome*,
     the device's next decision, falls, exactly once, also if the decision itself lies in the lookback; a decision
-    without outcome is masked. Reward is -(cost - ratio * duration) with the deciding device's ratio, taken from raw cost
-    and duration in the infos. Values are differential for the average criterion (default), or discounted by
+    without outcome is masked. Reward is -(cost - ratio * duration) with the deciding device's ratio, from the raw cost and
+    duration in the infos. Values are differential for the average criterion (default), or discounted by
     ``exp(-duration / horizon)`` or per decision. Advantages are standardised per kind of decision.
 
     Works on the episodes of `EventStreamEnvRunner` and of RLlib's own single- and multi-agent env runners.
@@ -70,10 +70,9 @@ class SemiMarkovAdvantages(ConnectorV2):
         chains = _chains(events, any_module.n_devices)
         for number, name in enumerate(events.modules):
             found = _trainable(events, transitions(chains.ravel()), number)
-            batch[name] = self._batch(events, chains, found, modules[name])
-            if shared_data is not None:  # rows of a batch are whole windows
+            batch[name] = self._batch(events, chains, found, modules[name], self.pricing.critics[name])
+            if shared_data is not None:  # rows of the batch are whole segments
                 shared_data[f"_zero_padded_for_mid={name}"] = True
-        self.pricing.calibrated = True
         return batch
 
     def _measure(self, events: Events, metrics: Any) -> None:
@@ -87,48 +86,49 @@ class SemiMarkovAdvantages(ConnectorV2):
             metrics.log_value("ratio", float(self.pricing.ratio.mean()), window=1)
 
     def _batch(
-        self, events: Events, chains: NDArray[np.int64], found: Transitions, module: AsyncFractionalModule
+        self,
+        events: Events,
+        chains: NDArray[np.int64],
+        found: Transitions,
+        module: AsyncFractionalModule,
+        critic: CriticScale,
     ) -> dict[str, Any]:
-        shape = events.device.shape
-        window = Window(
-            torch.from_numpy(events.observation),
-            torch.from_numpy(np.maximum(events.device, 0)),
-            torch.from_numpy(events.carrier),
-            torch.from_numpy(events.elapsed),
-        )
-        fresh = not self.pricing.calibrated
+        shape, place = events.device.shape, module.actor.log_scale.device
+        columns = events.observation, np.maximum(events.device, 0), events.carrier, events.elapsed
+        window = Window(*(torch.from_numpy(column).to(place) for column in columns))
+        fresh = not critic.calibrated
         if fresh:
-            self._calibrate(window, found, module)
+            _calibrate(window, found, module)
         cost, duration = self._outcomes(events, chains, found)
         known = np.isfinite(cost)
         found, cost, duration = found.select(known), cost[known], duration[known]
         alive = ~events.terminal.ravel()[found.end]
         kind = events.observation[..., KIND].ravel()[found.start].astype(np.int64)
         device = events.device.ravel()[found.start]
-        context = None if module.critic is None else module.critic.contexts(window)
-        values = self._values(window, context, found, alive, cost, duration, module)
+        context = window.elapsed.new_zeros(*shape, 0)
+        if module.critic is not None:
+            context = module.critic.contexts(window)
+            values = _network_values(module.critic, critic, window, context, found, alive)
+        else:
+            values = self._linear_values(module, critic, window, found, alive, cost, duration)
         priced = self._price(found, cost, duration, device, *values)
         # Statistics of the first batch change what the actor computes: its log-probabilities are stale, so it rests.
         advantage = np.zeros_like(priced.advantage) if fresh else _standardise(priced.advantage, kind)
-        columns = {
+        targets = priced.targets if module.critic is None else _normalised(priced.targets, module.critic, critic)
+        critic.calibrated = True
+        marked = _spread(np.ones(len(found.start)), found, shape) > 0
+        result = {
             Columns.OBS: window.observation,
             DEVICE: window.device,
             CARRIER: window.action,
             ELAPSED: window.elapsed,
-            CONTEXT: window.elapsed.new_zeros(*shape, 0) if context is None else context,
-            ROWS: _spread(np.ones(len(found.start)), found, shape) > 0,
-            Columns.ACTION_LOGP: torch.from_numpy(events.logp),
-            Postprocessing.ADVANTAGES: _spread(advantage, found, shape),
-            Postprocessing.VALUE_TARGETS: _spread(self._normalised(priced.targets, module), found, shape),
+            CONTEXT: context,
+            ROWS: marked.to(place),
+            Columns.ACTION_LOGP: torch.from_numpy(events.logp).to(place),
+            Postprocessing.ADVANTAGES: _spread(advantage, found, shape).to(place),
+            Postprocessing.VALUE_TARGETS: _spread(targets, found, shape).to(place),
         }
-        return _segments(columns, self.segment)
-
-    def _calibrate(self, window: Window, found: Transitions, module: AsyncFractionalModule) -> None:
-        """Statistics of the observation from the first batch."""
-        seen = window.observation.flatten(0, 1)[torch.from_numpy(np.union1d(found.start, found.end))]
-        module.actor.features.fit(seen)
-        if module.critic is not None:
-            module.critic.features.fit(seen)
+        return _segments(result, self.segment)
 
     def _outcomes(self, events: Events, chains: NDArray[np.int64], found: Transitions) -> tuple[Floats, Floats]:
         """Cost and duration of transitions, as the learner prices them (NaN: not known)."""
@@ -140,33 +140,25 @@ class SemiMarkovAdvantages(ConnectorV2):
             cost = cycle_rates(chains.ravel(), completion, delay, cost, duration, settings.trapezoid)
         return _pulled_in(cost[found.end], settings.winsorise), duration[found.end]
 
-    def _values(
+    def _linear_values(
         self,
+        module: AsyncFractionalModule,
+        critic: CriticScale,
         window: Window,
-        context: torch.Tensor | None,
         found: Transitions,
         alive: NDArray[np.bool_],
         cost: Floats,
         duration: Floats,
-        module: AsyncFractionalModule,
     ) -> tuple[Floats, Floats]:
-        """Values (R, 2) of cost and duration at both ends of the transitions."""
-        pricing = self.pricing
-        if pricing.lstd is not None:
-            layer, flat = module.actor.features, window.observation.flatten(0, 1)
-            (start, leverage), (end, _) = (layer.linear(flat[torch.from_numpy(x)]) for x in (found.start, found.end))
-            before, after = start.numpy(), end.numpy() * alive[:, None]
-            discount = None if pricing.settings.average else pricing.settings.discount(duration)
-            moments = before, after, cost, duration, leverage.numpy(), discount
-            pricing.lstd.update(*moments, pool=pooled)
-            return before @ pricing.lstd.solution, after @ pricing.lstd.solution
-        assert module.critic is not None
-        assert context is not None
-        needed = np.union1d(found.start, found.end)
-        values = np.zeros((len(context.flatten(0, 1)), 2))
-        values[needed] = _evaluate(module.critic, window, context, torch.from_numpy(needed))
-        values = pricing.centre + pricing.scale * values
-        return values[found.start], values[found.end] * alive[:, None]
+        """Values (R, 2) of cost and duration at both ends of the transitions, by least squares on the same batch."""
+        assert critic.lstd is not None
+        flat = window.observation.flatten(0, 1)
+        ends = [module.actor.features.linear(flat[torch.from_numpy(events)]) for events in (found.start, found.end)]
+        before, after = (features.cpu().numpy() for features, _ in ends)
+        after = after * alive[:, None]
+        discount = None if self.pricing.settings.average else self.pricing.settings.discount(duration)
+        critic.lstd.update(before, after, cost, duration, ends[0][1].cpu().numpy(), discount, pool=pooled)
+        return before @ critic.lstd.solution, after @ critic.lstd.solution
 
     def _price(
         self,
@@ -196,23 +188,29 @@ class SemiMarkovAdvantages(ConnectorV2):
                 targets[:, column] -= _mean_by(targets[:, column], group, groups)
         return _Priced(advantages(reward, carry, found.last), targets)
 
-    def _normalised(self, targets: Floats, module: AsyncFractionalModule) -> Floats:
-        """Targets in the units of the critic's output, whose scale follows theirs without changing its predictions."""
-        pricing = self.pricing
-        if module.critic is None:
-            return np.zeros_like(targets)
-        centre, spread = _moments(targets)
-        keep = 1.0 - 1.0 / pricing.settings.memory if pricing.calibrated else 0.0
-        old_centre, old_scale = pricing.centre, pricing.scale
-        pricing.centre = keep * old_centre + (1.0 - keep) * centre
-        pricing.scale = np.maximum(keep * old_scale + (1.0 - keep) * spread, 1e-9)
-        head = module.critic.head
-        with torch.no_grad():
-            factor = torch.from_numpy(old_scale / pricing.scale).to(head.weight)
-            shift = torch.from_numpy((old_centre - pricing.centre) / pricing.scale).to(head.weight)
-            head.weight.mul_(factor[:, None])
-            head.bias.mul_(factor).add_(shift)
-        return (targets - pricing.centre) / pricing.scale
+
+def _normalised(targets: Floats, network: EventCritic, critic: CriticScale) -> Floats:
+    """Targets in the units of the critic's output, whose scale follows theirs without changing its predictions."""
+    centre, spread = _moments(targets)
+    keep = 1.0 - 1.0 / critic.memory if critic.calibrated else 0.0
+    old_centre, old_scale = critic.centre, critic.scale
+    critic.centre = keep * old_centre + (1.0 - keep) * centre
+    critic.scale = np.maximum(keep * old_scale + (1.0 - keep) * spread, 1e-9)
+    head = network.head
+    with torch.no_grad():
+        factor = torch.from_numpy(old_scale / critic.scale).to(head.weight)
+        shift = torch.from_numpy((old_centre - critic.centre) / critic.scale).to(head.weight)
+        head.weight.mul_(factor[:, None])
+        head.bias.mul_(factor).add_(shift)
+    return (targets - critic.centre) / critic.scale
+
+
+def _calibrate(window: Window, found: Transitions, module: AsyncFractionalModule) -> None:
+    """Statistics of the observation from the first batch."""
+    seen = window.observation.flatten(0, 1)[torch.from_numpy(np.union1d(found.start, found.end))]
+    module.actor.features.fit(seen)
+    if module.critic is not None:
+        module.critic.features.fit(seen)
 
 
 def _chains(events: Events, n_devices: int) -> NDArray[np.int64]:
@@ -228,15 +226,25 @@ def _trainable(events: Events, found: Transitions, module: int) -> Transitions:
     return found.select(outcome.ravel()[found.end] & decision.ravel()[found.start])
 
 
-def _evaluate(critic: EventCritic, window: Window, context: torch.Tensor, events: torch.Tensor) -> Floats:
-    """Values (n, 2), in the critic's units, of events given by their indices (n,)."""
+def _network_values(
+    network: EventCritic,
+    critic: CriticScale,
+    window: Window,
+    context: torch.Tensor,
+    found: Transitions,
+    alive: NDArray[np.bool_],
+) -> tuple[Floats, Floats]:
+    """Values (R, 2) of cost and duration at both ends of the transitions."""
+    needed = np.union1d(found.start, found.end)
     columns, contexts = Window(*(column.flatten(0, 1) for column in window)), context.flatten(0, 1)
+    values = np.zeros((len(contexts), 2))
     with torch.no_grad():
-        parts = [
-            critic.values(Window(*(column[some] for column in columns)), contexts[some])
-            for some in torch.split(events, _CHUNK)
-        ]
-    return np.concatenate([part.double().numpy() for part in parts])
+        for some in np.array_split(needed, -(-len(needed) // _CHUNK) or 1):
+            index = torch.from_numpy(some)
+            part = network.values(Window(*(column[index] for column in columns)), contexts[index])
+            values[some] = part.double().cpu().numpy()
+    values = critic.centre + critic.scale * values
+    return values[found.start], values[found.end] * alive[:, None]
 
 
 def _segments(columns: dict[str, torch.Tensor], length: int) -> dict[str, Any]:

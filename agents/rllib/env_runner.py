@@ -172,7 +172,8 @@ class EventStreamEnvRunner(EnvRunner, Checkpointable):
         return episodes
 
     def _roll(self, steps: int, explore: bool, random_actions: bool) -> list[SingleAgentEpisode]:
-        assert self.env is not None and self._lanes is not None
+        assert self.env is not None
+        assert self._lanes is not None
         acting, actor = self._acting, self.module.actor
         observation = self._lanes.observation
         recording = Recording(steps, observation.shape)
@@ -273,7 +274,8 @@ class EventStreamEnvRunner(EnvRunner, Checkpointable):
 
     def assert_healthy(self) -> None:
         """Fail if this runner was not built."""
-        assert self.env is not None and self.module is not None
+        assert self.env is not None
+        assert self.module is not None
 
     def stop(self) -> None:
         """Close the environment."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,8 +35,6 @@ class PricingSettings:
         gamma: discount per decision; None: not used. Without both: the average criterion.
         lam: lambda per decision.
         winsorise: share of costs and of temporal differences pulled in to that quantile on either side.
-        memory: number of batches that the linear critic and the value scales remember.
-        linear: least-squares critic instead of a network.
         per_device_gain: subtract each device's own mean reward (devices with parameters of their own).
     """
 
@@ -48,8 +47,6 @@ class PricingSettings:
     gamma: float | None = None
     lam: float = 0.9
     winsorise: float = 0.001
-    memory: float = 10.0
-    linear: bool = False
     per_device_gain: bool = False
 
     def __post_init__(self) -> None:
@@ -69,25 +66,52 @@ class PricingSettings:
         return np.full_like(duration, 1.0 if self.gamma is None else self.gamma)
 
 
+class CriticScale:
+    """Units of a module's critic, and its linear critic where it has no network.
+
+    Args:
+        memory: number of batches that it remembers.
+        ridge: ridge of a linear critic's features, shape (width,); None: no linear critic.
+
+    Attributes:
+        calibrated: whether a batch has been seen.
+        centre: of the values of cost and duration, shape (2,).
+        scale: their deviation, shape (2,).
+        lstd: the linear critic.
+    """
+
+    def __init__(self, memory: float, ridge: Floats | None = None) -> None:
+        self.memory, self.calibrated = memory, False
+        self.centre, self.scale = np.zeros(2), np.ones(2)
+        self.lstd = None if ridge is None else FractionalLSTD(ridge.size, memory, ridge)
+
+    def get_state(self) -> dict[str, Any]:
+        """Arrays and plain JSON values."""
+        state = {"calibrated": self.calibrated, "centre": self.centre.copy(), "scale": self.scale.copy()}
+        return state if self.lstd is None else state | {"lstd": self.lstd.state()}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continue from what `get_state` returned."""
+        self.calibrated = bool(state["calibrated"])
+        self.centre, self.scale = np.array(state["centre"]), np.array(state["scale"])
+        if self.lstd is not None:
+            self.lstd.load(state["lstd"])
+
+
 class Pricing:
-    """Ratios and their outer loop, value scales, and the linear critic; equal in all learners of a group.
+    """Ratios and their outer loop, and the critics' scales; equal in all learners of a group.
 
     Args:
         settings: how decisions are priced.
         n_devices: number of devices M.
-        linear_ridge: ridge of the linear critic's features; None: no linear critic.
+        critics: scales by module.
     """
 
-    def __init__(self, settings: PricingSettings, n_devices: int, linear_ridge: Floats | None = None) -> None:
-        self.settings, self.n_devices = settings, n_devices
+    def __init__(self, settings: PricingSettings, n_devices: int, critics: Mapping[str, CriticScale]) -> None:
+        self.settings, self.n_devices, self.critics = settings, n_devices, dict(critics)
         self.outer: Dinkelbach | None = None
         if settings.ratio is not None:
             self.outer = self._loop(settings.ratio)
-        self.lstd = None
-        if linear_ridge is not None:
-            self.lstd = FractionalLSTD(linear_ridge.size, settings.memory, linear_ridge)
-        self.calibrated = False
-        self.scale, self.centre = np.ones(2), np.zeros(2)
         self.sums = np.zeros((2, n_devices))
 
     @property
@@ -128,16 +152,11 @@ class Pricing:
 
     def get_state(self) -> dict[str, Any]:
         """Arrays and plain JSON values."""
-        state: dict[str, Any] = {
+        return {
             "outer": None if self.outer is None else self.outer.state_dict(),
-            "calibrated": self.calibrated,
-            "scale": self.scale.copy(),
-            "centre": self.centre.copy(),
             "sums": self.sums.copy(),
+            "critics": {name: critic.get_state() for name, critic in self.critics.items()},
         }
-        if self.lstd is not None:
-            state["lstd"] = self.lstd.state()
-        return state
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Continue from what `get_state` returned."""
@@ -145,10 +164,9 @@ class Pricing:
         if state["outer"] is not None:
             self.outer = self._loop(1.0)
             self.outer.load_state_dict(state["outer"])
-        self.calibrated = bool(state["calibrated"])
-        self.scale, self.centre, self.sums = (np.array(state[name]) for name in ("scale", "centre", "sums"))
-        if self.lstd is not None:
-            self.lstd.load(state["lstd"])
+        self.sums = np.array(state["sums"])
+        for name, critic in self.critics.items():
+            critic.set_state(state["critics"][name])
 
 
 def pooled(values: Floats) -> Floats:
@@ -158,5 +176,7 @@ def pooled(values: Floats) -> Floats:
     if torch.distributed.get_world_size() == 1:
         return values
     tensor = torch.from_numpy(np.array(values, np.float64))
+    if torch.distributed.get_backend() == "nccl":
+        tensor = tensor.cuda()
     torch.distributed.all_reduce(tensor)
-    return tensor.numpy()
+    return tensor.cpu().numpy()

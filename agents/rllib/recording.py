@@ -102,7 +102,7 @@ class _Past:
     logp: Array  # (k,)
     reward: Array  # (k,)
     info: Array  # (k + 1, 3)
-    totals: Totals = Totals()
+    totals: Totals = field(default_factory=Totals)
     id_: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @classmethod

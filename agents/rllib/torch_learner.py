@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from ray.rllib.connectors.learner import LearnerConnectorPipeline
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
@@ -16,7 +18,7 @@ from torch import Tensor
 
 from .connectors import SemiMarkovAdvantages
 from .module import ENTROPY, LOGP, ROWS, VALUES, AsyncFractionalModule
-from .pricing import RIDGE, RIDGE_COMPRESSED, Pricing
+from .pricing import RIDGE, RIDGE_COMPRESSED, CriticScale, Pricing
 
 PRICING = "pricing"
 """Component of the learner's state: ratios, outer loop, scales, linear critic."""
@@ -37,11 +39,13 @@ class AsyncFractionalTorchLearner(TorchLearner):
         """Build the module, the optimizers and the connector."""
         super().build()
         config = self.config
-        module: AsyncFractionalModule = next(iter(self.module.values())).unwrapped()
-        layer = module.actor.features
-        ridge = layer.per_linear(RIDGE, RIDGE_COMPRESSED, RIDGE) if module.critic is None else None
-        self.pricing = Pricing(config.pricing_settings(), module.n_devices, ridge)
-        self._learner_connector = LearnerConnectorPipeline(connectors=[SemiMarkovAdvantages(self.pricing, config.segment)])
+        modules: dict[str, AsyncFractionalModule] = {name: each.unwrapped() for name, each in self.module.items()}
+        critics = {name: CriticScale(config.critic_memory, _ridge(module)) for name, module in modules.items()}
+        n_devices = next(iter(modules.values())).n_devices
+        self.pricing = Pricing(config.pricing_settings(), n_devices, critics)
+        self._learner_connector = LearnerConnectorPipeline(
+            connectors=[SemiMarkovAdvantages(self.pricing, config.segment)]
+        )
         self._entropy_coeff = Scheduler(fixed_value_or_schedule=config.entropy_coeff, framework=None)
 
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
@@ -109,3 +113,10 @@ class AsyncFractionalTorchLearner(TorchLearner):
         super().set_state(state)
         if PRICING in state:
             self.pricing.set_state(state[PRICING])
+
+
+def _ridge(module: AsyncFractionalModule) -> NDArray[np.float64] | None:
+    """Ridge of a linear critic's features; None where the module has a network."""
+    if module.critic is not None:
+        return None
+    return module.actor.features.per_linear(RIDGE, RIDGE_COMPRESSED, RIDGE)
