@@ -36,7 +36,7 @@ class SemiMarkovAdvantages(ConnectorV2):
 
     The whole learner pipeline in one piece. A decision of a device is trained on in the chunk in which its *outcome*,
     the device's next decision, falls, exactly once, also if the decision itself lies in the lookback; a decision
-    without outcome is masked. Reward is -(cost - ratio * duration) with the deciding device's ratio, from the raw cost and
+    without outcome is masked. Reward is -(cost - ratio * duration) with the deciding device's ratio, from raw cost and
     duration in the infos. Values are differential for the average criterion (default), or discounted by
     ``exp(-duration / horizon)`` or per decision. Advantages are standardised per kind of decision.
 
