@@ -45,7 +45,7 @@ def algorithm_config(
     cluster = cluster or ClusterConfig()
     _, n_devices, _ = game_shape(*spaces_of(env_id, env_kwargs), None)
     fragment = section.n_steps * n_devices
-    rate = section.learning_rate
+    rate, batch = section.learning_rate, fragment * num_envs // max(cluster.num_learners, 1)
     config = AsyncFractionalAlgorithmConfig()
     config.environment(env_id, env_config=dict(env_kwargs), disable_env_checking=True)
     config.env_runners(
@@ -57,8 +57,8 @@ def algorithm_config(
     config.learners(num_learners=cluster.num_learners)
     config.training(
         lr=[[0, rate], [total_steps, 0.0]] if section.anneal else rate,
-        train_batch_size_per_learner=fragment * num_envs // max(cluster.num_learners, 1),
-        minibatch_size=section.batch_size,
+        train_batch_size_per_learner=batch,
+        minibatch_size=min(section.batch_size, batch),
         num_epochs=section.n_epochs,
         clip_param=section.clip_range,
         entropy_coeff=section.ent_coef,

@@ -45,8 +45,19 @@ class ClusterSession:
     def __init__(self, cluster: ClusterConfig) -> None:
         self._owns = False
         self.in_process = not (cluster.workers or cluster.address or ray.is_initialized())
-        if self.in_process or ray.is_initialized():
+        if self.in_process:
             return
+        if not ray.is_initialized():
+            self._start(cluster)
+        available = int(ray.cluster_resources().get("CPU", 0))
+        if available < cluster.workers:  # else they would be waited for without a word
+            self.close()
+            raise InvalidInputError(
+                f"cluster.num_env_runners: {cluster.workers} env runners and learners need as many processors, "
+                f"the cluster has {available}"
+            )
+
+    def _start(self, cluster: ClusterConfig) -> None:
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         try:
@@ -56,13 +67,6 @@ class ClusterSession:
             what = f"no Ray cluster answers at {cluster.address}" if cluster.address else "Ray does not start here"
             raise ClusterError(f"cluster.address: {what}: {' '.join(str(error).split())[:300]}") from None
         self._owns = True
-        available = int(ray.cluster_resources().get("CPU", 0))
-        if available < cluster.workers:
-            self.close()
-            raise InvalidInputError(
-                f"cluster.num_env_runners: {cluster.workers} env runners and learners need as many processors, "
-                f"the cluster has {available}"
-            )
 
     def __enter__(self) -> ClusterSession:
         return self

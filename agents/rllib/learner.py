@@ -84,7 +84,8 @@ class RLlibLearner:
         cluster: ClusterConfig | None = None,
     ) -> None:
         torch.set_num_threads(threads)
-        logging.getLogger("ray").setLevel(logging.ERROR)  # else every run begins with a page of deprecations
+        for name in ("ray", "ray.rllib", "ray.tune"):  # else every run begins with a page of deprecations
+            logging.getLogger(name).setLevel(logging.ERROR)
         cluster = cluster or ClusterConfig()
         self._config = algorithm_config(
             section, env_id, env_kwargs, num_envs=num_envs, seed=seed, total_steps=total_steps, cluster=cluster
@@ -131,9 +132,9 @@ class RLlibLearner:
             "learner": {name: learner[name] for name in _KEPT},
             "runners": {str(index): state for index, state in self._over_runners(lambda _: _get_runner).items()},
             "counters": _lifetimes(self._algorithm),
-            "generators": get_generators(),
+            "generators": dict(result.get() for result in self._learners.foreach_learner(_get_generators)),
         }
-        tensors = {f"{_WEIGHTS}:{name}": torch.from_numpy(value) for name, value in self._weights().items()}
+        tensors = {f"{_WEIGHTS}:{name}": torch.tensor(value) for name, value in self._weights().items()}
         arrays: dict[str, Any] = {}
         rest = split(state, "state", tensors, arrays)
         return Snapshot(tensors=tensors, arrays=arrays, meta={"steps": self._steps, "state": rest})
@@ -149,10 +150,10 @@ class RLlibLearner:
             weights = module_weights(snapshot)
             self._learners.set_state({COMPONENT_LEARNER: {name: state["learner"][name] for name in _KEPT}})
             self._learners.foreach_learner(partial(_set_weights, weights))
-            runners = state["runners"]
-            self._over_runners(lambda index: partial(_set_runner, runners[str(index)], weights))
+            runners = state["runners"]  # one that was being replaced has no state here and starts afresh
+            self._over_runners(lambda index: partial(_set_runner, runners.get(str(index), {}), weights))
             _logger(self._algorithm).set_state(state["counters"])
-            set_generators(state["generators"])
+            self._learners.foreach_learner(partial(_set_generators, state["generators"]))
             self._steps = int(snapshot.meta["steps"])
             self._gathered.clear()
 
@@ -239,6 +240,14 @@ def _get_weights(learner: Learner, *_: Any) -> dict[str, NDArray[Any]]:
 
 def _set_weights(weights: dict[str, NDArray[Any]], learner: Learner, *_: Any) -> None:
     _module(learner).load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
+
+
+def _get_generators(learner: Learner, *_: Any) -> tuple[str, dict[str, Any]]:
+    return str(learner._learner_index), get_generators()
+
+
+def _set_generators(states: dict[str, Any], learner: Learner, *_: Any) -> None:
+    set_generators(states[str(learner._learner_index)])
 
 
 def _get_runner(runner: EnvRunner) -> dict[str, Any]:
