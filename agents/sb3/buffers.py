@@ -41,7 +41,8 @@ class SMDPReplayBuffer(ReplayBuffer):
             raise InvalidInputError.of("optimize_memory_usage", "False for semi-Markov replay", True)
         super().__init__(*args, **kwargs)
         self.cost_limits: tuple[float, float] | None = None  # costs are pulled in to these when they are priced
-        self.horizon, self.ratio, self.reward_scale = horizon, ratio, reward_scale
+        self.horizon, self.reward_scale = horizon, reward_scale
+        self.ratio: float | NDArray[np.float64] = ratio
         shape = (self.buffer_size, self.n_envs)
         self.costs, self.durations = np.zeros(shape), np.zeros(shape)
 
@@ -60,11 +61,20 @@ class SMDPReplayBuffer(ReplayBuffer):
         self.durations[self.pos] = np.fromiter((info["duration"] for info in infos), np.float64, self.n_envs)
         super().add(obs, next_obs, action, reward, done, infos)
 
-    def price(self, cost: NDArray[np.float64], duration: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Rewards at the present ratio."""
+    def price(
+        self,
+        cost: NDArray[np.float64],
+        duration: NDArray[np.float64],
+        ratio: float | NDArray[np.float64] | None = None,
+    ) -> NDArray[np.float64]:
+        """Rewards at a ratio, by default the present one."""
         if self.cost_limits is not None:
             cost = np.clip(cost, *self.cost_limits)
-        return -(cost - self.ratio * duration) * self.reward_scale
+        return -(cost - (self.ratio if ratio is None else ratio) * duration) * self.reward_scale
+
+    def ratios(self, rows: NDArray[Any], lanes: NDArray[Any]) -> float | NDArray[np.float64]:
+        """What prices the transitions at these places: the present ratio."""
+        return self.ratio
 
     def _get_samples(self, batch_inds: NDArray[Any], env: VecNormalize | None = None) -> ReplayBufferSamples:
         lanes = np.random.randint(0, self.n_envs, size=len(batch_inds))  # noqa: NPY002  # SB3 samples from it too
@@ -81,6 +91,6 @@ class SMDPReplayBuffer(ReplayBuffer):
             actions=self.to_torch(self.actions[batch_inds, lanes]),
             next_observations=self.to_torch(self._normalize_obs(self.next_observations[batch_inds, lanes], env)),  # type: ignore[arg-type]
             dones=column(ended),
-            rewards=column(self.price(cost, duration)),
+            rewards=column(self.price(cost, duration, self.ratios(batch_inds, lanes))),
             discounts=column(discount),
         )

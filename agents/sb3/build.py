@@ -6,19 +6,23 @@ from typing import Any
 import gymnasium
 import numpy as np
 import torch
+from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from ...envs.aoi_offload.state import AGE, DELAY, KIND, SINCE_DONE, UPDATE
+from ...envs.aoi_offload.state import AGE, DELAY, KIND, SINCE_DONE, STREAM_OFFSET, UPDATE
+from ...envs.aoi_offload.stream import AoIOffloadGameVectorEnv
 from ...envs.core.errors import InvalidInputError
 from ...envs.core.seeding import SeedTree
 from ...envs.core.vector_wrappers import VectorFlatHybridAction, VectorRateReward
 from ..config import FractionalD3QNDDPGConfig, FractionalPPOConfig, HybridPolicyFields, PPOConfig
 from .callbacks import DinkelbachCallback
-from .d3qn_ddpg import D3QNDDPGPolicy, FractionalD3QNDDPG
+from .d3qn_ddpg import FractionalD3QNDDPG
+from .d3qn_ddpg_policy import D3QNDDPGPolicy
+from .game_d3qn_ddpg import DEVICE_COLUMN, FractionalGameD3QNDDPG
 from .policies import HybridActorCriticPolicy
 from .ppo import FractionalPPO
 from .vec_env import SemiMarkovVecEnv
@@ -46,14 +50,16 @@ def build(
 
     Args:
         algorithm: ``fractional_ppo``, ``fractional_d3qn_ddpg`` or ``ppo``.
-        env_id: a registered id with the age-of-information observation and action layout.
+        env_id: a registered id with the age-of-information observation and action layout; ``fractional_d3qn_ddpg``
+            also trains on the event stream of the game.
         env_kwargs: keyword arguments of the environment.
         num_envs: lanes.
         seed: the run's seed; libraries and training lanes get theirs from its seed tree.
         **hyper: fields of the algorithm's configuration.
 
     Raises:
-        InvalidInputError: unknown algorithm or hyper-parameter, or one out of range.
+        InvalidInputError: unknown algorithm or hyper-parameter, one out of range, or one that does not fit the
+            environment.
     """
     if algorithm not in CONFIGS:
         raise InvalidInputError.of("algorithm", f"one of {', '.join(CONFIGS)}", algorithm)
@@ -65,6 +71,8 @@ def build(
     venv: Any = gymnasium.make_vec(
         env_id, num_envs=num_envs, autoreset_mode=AutoresetMode.SAME_STEP, **(env_kwargs or {})
     )
+    game = isinstance(venv.unwrapped, AoIOffloadGameVectorEnv)
+    _check_fit(config, game)
     if isinstance(config, PPOConfig) and config.objective == "rate":
         venv = VectorRateReward(venv)
     env = SemiMarkovVecEnv(VectorFlatHybridAction(venv))
@@ -74,9 +82,20 @@ def build(
     elif isinstance(config, PPOConfig):
         model = _ppo(env, config, tree.libraries)
     else:
-        model = _d3qn_ddpg(env, config, tree.libraries)
+        model = _d3qn_ddpg(env, config, tree.libraries, game)
     env.seed(tree.train)  # after the model, which seeds its environment with the libraries' seed
     return model
+
+
+def _check_fit(config: Config, game: bool) -> None:
+    """Refuse learners that would take an event stream for one device, and choices that only a game offers."""
+    if game and not isinstance(config, FractionalD3QNDDPGConfig):
+        raise InvalidInputError.of("algorithm", "fractional_d3qn_ddpg on an event stream", config.algorithm)
+    if not game and isinstance(config, FractionalD3QNDDPGConfig):
+        for name in ("parameters", "shared_ratio"):
+            default = type(config).model_fields[name].default
+            if getattr(config, name) != default:
+                raise InvalidInputError.of(name, f"{default!r} where one device learns", getattr(config, name))
 
 
 def _hybrid_kwargs(env: SemiMarkovVecEnv, config: HybridPolicyFields, critic: tuple[int, ...]) -> dict[str, Any]:
@@ -136,9 +155,11 @@ def _ppo(env: SemiMarkovVecEnv, config: PPOConfig, seed: int) -> PPO:
     )
 
 
-def _d3qn_ddpg(env: SemiMarkovVecEnv, config: FractionalD3QNDDPGConfig, seed: int) -> FractionalD3QNDDPG:
+def _d3qn_ddpg(env: SemiMarkovVecEnv, config: FractionalD3QNDDPGConfig, seed: int, game: bool) -> FractionalD3QNDDPG:
     rate = config.learning_rate
-    model = FractionalD3QNDDPG(
+    offset = STREAM_OFFSET if game else 0
+    ignored = tuple(column + offset for column in _IGNORED)
+    model = (FractionalGameD3QNDDPG if game else FractionalD3QNDDPG)(
         D3QNDDPGPolicy,
         env,
         _linear(rate) if config.anneal else rate,
@@ -159,14 +180,19 @@ def _d3qn_ddpg(env: SemiMarkovVecEnv, config: FractionalD3QNDDPGConfig, seed: in
         seed=seed,
         device="cpu",
         policy_kwargs={
-            "kind_column": KIND,
-            "ignored": _IGNORED,
+            "kind_column": KIND + offset,
+            "ignored": (DEVICE_COLUMN, *ignored) if game else ignored,
+            "device_column": DEVICE_COLUMN if config.parameters == "per_device" else None,
             "hidden": config.hidden,
             "critic_hidden": config.critic_hidden,
             "init_mean": config.init_mean,
         },
     )
-    model.outer_loop = DinkelbachCallback(config.ratio, config.omega, config.period, model.first_measuring_lane)
+    assert isinstance(env.observation_space, spaces.Box)
+    devices = int(env.observation_space.high[DEVICE_COLUMN]) + 1 if game and not config.shared_ratio else None
+    model.outer_loop = DinkelbachCallback(
+        config.ratio, config.omega, config.period, model.first_measuring_lane, agents=devices
+    )
     return model
 
 

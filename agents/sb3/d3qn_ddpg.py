@@ -12,17 +12,17 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import MaybeCallback, PyTorchObs, ReplayBufferSamples, Schedule
+from stable_baselines3.common.type_aliases import MaybeCallback, ReplayBufferSamples, Schedule
 from stable_baselines3.common.utils import polyak_update, update_learning_rate
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
 from ...envs.aoi_offload.state import OFFLOAD, UPDATE
 from ...envs.core.errors import InvalidInputError
-from ..networks.d3qn_ddpg import DuelingQ, WaitActor, WaitCritic
 from .buffers import SMDPReplayBuffer
 from .callbacks import DinkelbachCallback, with_outer_loop
-from .policies import DecisionFeatures, check_policy
+from .d3qn_ddpg_policy import D3QNDDPGPolicy
+from .policies import check_policy
 
 PAPER_DEFECTS = frozenset(
     {"cumulative_absolute_cost", "doubled_area", "exploration_collapse", "wait_in_seconds", "batch_norm"}
@@ -30,120 +30,25 @@ PAPER_DEFECTS = frozenset(
 """Defects of the released code that ``fidelity="paper"`` turns on; see `FractionalD3QNDDPG`."""
 DEFECTS = PAPER_DEFECTS | {"offload_only"}
 _PAPER_DISCOUNTS = (0.9, 0.99)  # per decision: offloading, waiting
-_GAIN_STEP = 0.01
+GAIN_STEP = 0.01
 _ACTOR_PACE = 0.1  # learning rate of the actor over that of the critics (as published: 3e-4 and 3e-3)
 _COLLAPSE = 20  # decisions of an episode after which the released code stops exploring
 
 
-class D3QNDDPGPolicy(BasePolicy):
-    """Networks and optimizers of `FractionalD3QNDDPG`; acts on the Box carrier [wait | server scores].
-
-    Args:
-        observation_space: a one-dimensional Box.
-        action_space: the carrier, ``Box(-1, 1, (1 + k,))``.
-        lr_schedule: learning rate as a function of the remaining progress.
-        kind_column: column of the observation with the kind of decision; None: every decision is joint.
-        ignored: columns of the observation that the networks do not see.
-        hidden: widths of the actor's hidden layers.
-        critic_hidden: widths of the hidden layers of the critics; none: models linear in ages and queues, quadratic in
-            the wait.
-        init_mean: wait before training, as a share of its range.
-        batch_moments: reproduce the released code's batch normalisation.
-
-    Raises:
-        InvalidInputError: another observation or action space.
-    """
-
-    def __init__(
-        self,
-        observation_space: spaces.Space[Any],
-        action_space: spaces.Space[Any],
-        lr_schedule: Schedule,
-        kind_column: int | None = 0,
-        ignored: tuple[int, ...] = (),
-        hidden: tuple[int, ...] = (64, 64),
-        critic_hidden: tuple[int, ...] = (64, 64),
-        init_mean: float = 0.1,
-        batch_moments: bool = False,
-    ) -> None:
-        super().__init__(observation_space, action_space, squash_output=True)
-        self._arguments = {
-            "kind_column": kind_column,
-            "ignored": ignored,
-            "hidden": hidden,
-            "critic_hidden": critic_hidden,
-            "init_mean": init_mean,
-            "batch_moments": batch_moments,
-        }
-        if not isinstance(action_space, spaces.Box) or len(action_space.shape) != 1 or action_space.shape[0] < 2:
-            raise InvalidInputError.of("action_space", "Box(-1, 1, (1 + k,))", action_space)
-        self.n_choices = action_space.shape[0] - 1
-        self.extractor = DecisionFeatures(observation_space, kind_column, ignored)
-        width = self.extractor.features_dim
-        raw = self.extractor.layer.n_kept
-        self.q, self.q_target = (DuelingQ(width, self.n_choices, critic_hidden, raw) for _ in range(2))
-        self.critic, self.critic_target = (WaitCritic(width, critic_hidden, raw) for _ in range(2))
-        self.actor, self.actor_target = (WaitActor(width, hidden, init_mean, batch_moments) for _ in range(2))
-        for online, target in self.pairs():
-            target.load_state_dict(online.state_dict())
-            target.requires_grad_(False)
-        rate = lr_schedule(1)
-        self.q_optimizer = torch.optim.Adam(self.q.parameters(), rate)
-        self.critic_optimizer = torch.optim.Adam(self.critic.parameters(), rate)
-        self.actor_optimizer = torch.optim.Adam(self.actor.parameters(), rate)
-
-    def pairs(self) -> list[tuple[nn.Module, nn.Module]]:
-        """Every network with its target."""
-        return [(self.q, self.q_target), (self.critic, self.critic_target), (self.actor, self.actor_target)]
-
-    def kinds(self, observation: Tensor) -> Tensor:
-        """Kind of decision of every row (n,); all joint without a kind column."""
-        layer = self.extractor.layer
-        return layer.kinds(observation) + (2 if layer.kind_column is None else 0)
-
-    def carrier(self, observation: Tensor, epsilon: Tensor, noise: Tensor) -> Tensor:
-        """Exploring decisions.
-
-        Args:
-            observation: shape (n, columns).
-            epsilon: probability of a random server, per row, shape (n,).
-            noise: standard deviation added to the wait's logit, per row, shape (n,).
-
-        Returns:
-            Carriers (n, 1 + k) in [-1, 1].
-        """
-        features = self.extractor(observation.float())
-        logit = self.actor(features) + noise.unsqueeze(-1) * torch.randn(len(features), 1, device=features.device)
-        best = self.q(features).argmax(-1)
-        random = torch.randint(self.n_choices, best.shape, device=best.device)
-        server = torch.where(torch.rand(best.shape, device=best.device) < epsilon, random, best)
-        scores = 2.0 * nn.functional.one_hot(server, self.n_choices) - 1.0
-        return torch.cat([2.0 * torch.sigmoid(logit) - 1.0, scores], dim=-1)
-
-    def forward(self, observation: Tensor, deterministic: bool = True) -> Tensor:
-        """Greedy carriers (n, 1 + k)."""
-        return self._predict(observation, deterministic)
-
-    def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:
-        assert isinstance(observation, Tensor)
-        zero = torch.zeros(len(observation), device=observation.device)
-        return self.carrier(observation, zero, zero)
-
-    def _get_constructor_parameters(self) -> dict[str, Any]:
-        data = super()._get_constructor_parameters()
-        for name in ("normalize_images", "squash_output"):
-            data.pop(name, None)
-        return data | self._arguments | {"lr_schedule": self._dummy_schedule}
-
-
-class _FaithfulReplay(SMDPReplayBuffer):
+class FaithfulReplay(SMDPReplayBuffer):
     """The released code's pricing: area doubled, or the absolute value of sums since the episode began."""
 
     area_factor = 1.0
     absolute = False
 
-    def price(self, cost: NDArray[np.float64], duration: NDArray[np.float64]) -> NDArray[np.float64]:
-        priced = super().price(self.area_factor * cost, duration)
+    def price(
+        self,
+        cost: NDArray[np.float64],
+        duration: NDArray[np.float64],
+        ratio: float | NDArray[np.float64] | None = None,
+    ) -> NDArray[np.float64]:
+        """Rewards at a ratio, by default the present one."""
+        priced = super().price(self.area_factor * cost, duration, ratio)
         return -np.abs(priced) if self.absolute else priced
 
 
@@ -194,8 +99,9 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"D3QNDDPGPolicy": D3QNDDPGPolicy}
+    replay_class: ClassVar[type[FaithfulReplay]] = FaithfulReplay
     policy: D3QNDDPGPolicy
-    replay_buffer: _FaithfulReplay | None
+    replay_buffer: FaithfulReplay | None
     _sums: NDArray[np.float64]
     outer_loop: DinkelbachCallback | None = None
 
@@ -204,7 +110,7 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
         policy: str | type[D3QNDDPGPolicy],
         env: VecEnv,
         learning_rate: float | Schedule = 3e-3,
-        ratio: float | None = None,
+        ratio: float | NDArray[np.float64] | None = None,
         horizon: float | None = None,
         epsilon: float = 0.05,
         noise: float = 0.5,
@@ -229,7 +135,7 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
             policy,
             env,
             learning_rate,
-            replay_buffer_class=_FaithfulReplay,
+            replay_buffer_class=self.replay_class,
             replay_buffer_kwargs={"horizon": horizon},
             policy_kwargs={**(policy_kwargs or {}), "batch_moments": "batch_norm" in self.defects},
             supported_action_spaces=(spaces.Box,),
@@ -331,10 +237,10 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
         self._n_updates += gradient_steps
         for name, value in zip(("q_loss", "critic_loss", "actor_loss"), losses / gradient_steps, strict=True):
             self.logger.record(f"train/{name}", float(value))
-        self.logger.record("fractional/ratio", self.ratio)
-        self.logger.record("fractional/gain", self.gain * self.scale)
+        self.logger.record("fractional/ratio", float(np.mean(self.ratio)))
+        self.logger.record("fractional/gain", float(np.mean(self.gain)) * self.scale)
 
-    def _calibrate(self, buffer: _FaithfulReplay) -> None:
+    def _calibrate(self, buffer: FaithfulReplay) -> None:
         """Observation statistics, reward scale and cost limits from the warm-up's transitions."""
         rows = buffer.size()
         observations = torch.as_tensor(buffer.observations[:rows], device=self.device).flatten(0, 1)
@@ -346,7 +252,7 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
         if self.winsorise > 0.0:
             low, high = np.quantile(costs, [self.winsorise, 1.0 - self.winsorise])
             buffer.cost_limits = (float(low), float(high))
-        self.scale = max(float(np.abs(buffer.price(costs, durations)).mean()), 1e-12)
+        self.scale = max(float(np.abs(buffer.price(costs, durations, float(np.mean(buffer.ratio)))).mean()), 1e-12)
         self.calibrated = True
 
     def _update(self, batch: ReplayBufferSamples) -> NDArray[np.float64]:
@@ -389,9 +295,10 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
             torch.where(kinds == UPDATE, wait_value, server_value),
             torch.where(kinds == OFFLOAD, server_value, wait_value),
         )
+        gain: float | Tensor = self.gain
         if self.horizon is None and self.fidelity == "corrected":
             # Relative value iteration: with the mean value as the gain, values cannot drift.
-            self.gain += _GAIN_STEP * (float(after[0].mean() + after[1].mean()) / 2.0 - self.gain)
+            gain = self._follow_gain(after, batch.observations)
         reward = batch.rewards.squeeze(-1) / self.scale
         alive = 1.0 - batch.dones.squeeze(-1)
         if self.fidelity == "paper":
@@ -399,7 +306,12 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
             return first, second
         assert batch.discounts is not None
         discount = batch.discounts.squeeze(-1) * alive
-        return reward - self.gain + discount * after[0], reward - self.gain + discount * after[1]
+        return reward - gain + discount * after[0], reward - gain + discount * after[1]
+
+    def _follow_gain(self, after: tuple[Tensor, Tensor], observations: Tensor) -> float | Tensor:
+        """Move the gain towards the mean value (n,) after observations (n, columns); what to subtract from rewards."""
+        self.gain += GAIN_STEP * (float(after[0].mean() + after[1].mean()) / 2.0 - self.gain)
+        return self.gain
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy", "policy.q_optimizer", "policy.critic_optimizer", "policy.actor_optimizer"], []

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
@@ -84,7 +85,7 @@ class SB3Learner:
         logger.name_to_count.clear()
         ratio = getattr(self._model, "ratio", None)
         if ratio is not None:
-            values["ratio"] = float(ratio)
+            values["ratio"] = float(np.mean(ratio))
         return {name: float(value) for name, value in values.items() if math.isfinite(value)}
 
     def snapshot(self) -> Snapshot:

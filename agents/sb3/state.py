@@ -122,7 +122,8 @@ def _arrays(model: BaseAlgorithm, meta: dict[str, Any]) -> dict[str, Any]:
                 arrays[f"replay:{name}"] = getattr(buffer, name)[: buffer.size()].copy()
         for name in ("ratio", "reward_scale"):
             if hasattr(buffer, name):
-                meta["replay"][name] = getattr(buffer, name)
+                value = getattr(buffer, name)
+                meta["replay"][name] = value.tolist() if isinstance(value, np.ndarray) else value
     return arrays
 
 
@@ -141,7 +142,7 @@ def _restore_arrays(model: BaseAlgorithm, state: Snapshot) -> None:
                 rows = state.arrays[f"replay:{name}"]
                 getattr(buffer, name)[: len(rows)] = rows
         for name, value in saved.items():
-            setattr(buffer, name, value)
+            setattr(buffer, name, np.array(value, np.float64) if isinstance(value, list) else value)
 
 
 def _save_generators(model: BaseAlgorithm, arrays: dict[str, Any], meta: dict[str, Any]) -> None:

@@ -27,6 +27,9 @@ class StepArrays(NamedTuple):
         terminated: true ends, shape (n,).
         truncated: time limits, shape (n,).
         final_obs: last observation of the lanes that ended, shape (number of ends, columns), in lane order.
+        open_cost: in a game, the cost of every device's open interval in the lanes that ended, shape (number of ends,
+            M); that of the device whose decision is pending is `cost` too. Without other agents M is 0.
+        open_duration: likewise the duration.
     """
 
     cost: FloatArray
@@ -36,6 +39,8 @@ class StepArrays(NamedTuple):
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
     final_obs: NDArray[np.float32]
+    open_cost: FloatArray
+    open_duration: FloatArray
 
 
 class SemiMarkovVecEnv(VecEnv):
@@ -117,7 +122,13 @@ class SemiMarkovVecEnv(VecEnv):
             final = np.empty((0, *(self.observation_space.shape or ())), np.float32)
         device = np.asarray(info["device"], np.int64) if "device" in info else np.zeros(self.num_envs, np.int64)
         cost, duration, time = (column(info, name).astype(np.float64) for name in ("cost", "duration", "time"))
-        return StepArrays(cost, duration, time, device, terminated, truncated, final)
+        lanes = np.flatnonzero(ended)
+        nobody = np.empty((len(lanes), 0))
+        open_cost, open_duration = (
+            np.asarray(info[name], np.float64)[lanes] if ended.any() and name in info else nobody
+            for name in ("agents_cost", "agents_duration")
+        )
+        return StepArrays(cost, duration, time, device, terminated, truncated, final, open_cost, open_duration)
 
     def close(self) -> None:
         """Close the vector environment."""
@@ -178,6 +189,7 @@ def step_arrays(env: VecEnv, infos: list[dict[str, Any]], dones: NDArray[np.bool
         return inner.last_arrays
     truncated = np.array([bool(info.get("TimeLimit.truncated", False)) for info in infos])
     final = [infos[lane]["terminal_observation"] for lane in np.flatnonzero(dones)]
+    nobody = np.empty((len(final), 0))
     return StepArrays(
         np.array([info["cost"] for info in infos], np.float64),
         np.array([info["duration"] for info in infos], np.float64),
@@ -186,4 +198,6 @@ def step_arrays(env: VecEnv, infos: list[dict[str, Any]], dones: NDArray[np.bool
         np.logical_and(dones, ~truncated),
         np.logical_and(dones, truncated),
         np.stack(final).astype(np.float32) if final else np.empty((0, columns), np.float32),
+        nobody,
+        nobody,
     )

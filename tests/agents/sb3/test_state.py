@@ -17,23 +17,28 @@ from edgewise.envs.core.errors import CheckpointError
 from edgewise.envs.core.seeding import SeedTree
 
 LANES = 8
+D3QN_DDPG = {
+    "buffer_size": 1000,  # smaller than the run, so that the ring wraps
+    "learning_starts": 200,
+    "batch_size": 32,
+    "gradient_steps": 2,
+    "period": 128,
+    "hidden": (8,),
+}
 SMALL: dict[str, dict[str, Any]] = {
     "fractional_ppo": {"n_steps": 16, "batch_size": 64, "n_epochs": 2, "hidden": (8,)},
     "ppo": {"n_steps": 16, "batch_size": 64, "n_epochs": 2, "hidden": (8,)},
-    "fractional_d3qn_ddpg": {
-        "buffer_size": 1000,  # smaller than the run, so that the ring wraps
-        "learning_starts": 200,
-        "batch_size": 32,
-        "gradient_steps": 2,
-        "period": 128,
-        "hidden": (8,),
-    },
+    "fractional_d3qn_ddpg": D3QN_DDPG,
+    "fractional_d3qn_ddpg in the game": D3QN_DDPG,
+    "fractional_d3qn_ddpg in the game, independent": D3QN_DDPG | {"parameters": "per_device"},
 }
 ENV = {"preset": "small", "horizon": 20.0}
 
 
-def make(algorithm: str, seed: int = 3, **changes: Any) -> BaseAlgorithm:
-    return build(algorithm, env_kwargs=ENV, num_envs=LANES, seed=seed, **(SMALL[algorithm] | changes))
+def make(case: str, seed: int = 3, **changes: Any) -> BaseAlgorithm:
+    algorithm, _, where = case.partition(" ")
+    env_id = "edgewise/AoIOffloadGame-v0" if where else "edgewise/AoIOffload-v0"
+    return build(algorithm, env_id, ENV, num_envs=LANES, seed=seed, **(SMALL[case] | changes))
 
 
 def through_json(state: Snapshot) -> Snapshot:
