@@ -74,20 +74,24 @@ def train(
 def evaluate(
     run: Run,
     checkpoint: str = "best",
-    seeds: int = 64,
+    seeds: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None,
     horizon: Annotated[float | None, tyro.conf.arg(metavar="SECONDS")] = None,
+    exploitability: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    budget: Literal["full", "smoke"] = "full",
 ) -> int:
     """Compare a trained policy with every baseline and the optimum; writes RUN/evaluation.json and RUN/report.html.
 
     Args:
         run: The run folder.
         checkpoint: best, last or a step.
-        seeds: Number of evaluation seeds, the same for every policy.
-        horizon: Length of an evaluation episode in seconds; default four training episodes.
+        seeds: Number of evaluation seeds, the same for every policy; default 64.
+        horizon: Length of an evaluation episode in seconds; default four training episodes, in a game one.
+        exploitability: Of a game: how much could a device gain by leaving the learned policy? Takes minutes.
+        budget: Of a game: full, or smoke (does it run? Its figures mean little).
     """
     from ..eval.__main__ import evaluate as evaluate_and_report
 
-    evaluate_and_report(run, seeds=seeds, horizon=horizon, checkpoint=checkpoint)
+    evaluate_and_report(run, seeds=seeds, horizon=horizon, checkpoint=checkpoint, nash=exploitability, budget=budget)
     return 0
 
 

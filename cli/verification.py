@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..eval import results
 from ..eval.evaluate import evaluate_run
+from ..eval.game import GameBudget
 from ..train.verify import Check
 
 
@@ -19,7 +20,12 @@ def verify_evaluation(run: Path) -> list[Check]:
         return []
     stored = results.read(run)
     step = int(stored.checkpoint.removeprefix("step_"))
-    again = evaluate_run(run, seeds=stored.n_seeds, horizon=stored.horizon, checkpoint=step, command=[], write=False)
+    budget = None
+    if stored.game is not None:
+        budget = GameBudget(stretch_seeds=stored.game.stretch_seeds, stretch_horizon=stored.game.stretch_horizon)
+    again = evaluate_run(
+        run, seeds=stored.n_seeds, horizon=stored.horizon, checkpoint=step, budget=budget, command=[], write=False
+    )
     detail = f"recorded {stored.age!r} s, found {again.age!r} s"
     same = stored.age == again.age and stored.learner.per_seed == again.learner.per_seed
     return [Check(f"evaluating {stored.checkpoint} again gives the reported age", same, detail)]

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..envs.core.errors import EdgewiseError
+from ..envs.core.errors import EdgewiseError, InvalidInputError
 
 
 def evaluate(
@@ -16,6 +16,8 @@ def evaluate(
     seeds: int | None = None,
     horizon: float | None = None,
     checkpoint: str = "best",
+    nash: bool = False,
+    budget: str = "full",
     command: list[str] | None = None,
 ) -> Path:
     """Evaluate a run, print the comparison, write ``evaluation.json`` and ``report.html``.
@@ -23,8 +25,10 @@ def evaluate(
     Args:
         run_dir: the run folder.
         seeds: number of evaluation seeds; None takes the default.
-        horizon: length of an evaluation episode, s; None takes four training horizons.
+        horizon: length of an evaluation episode, s; None takes four training horizons, in a game one.
         checkpoint: ``best``, ``last`` or a step.
+        nash: of a game: do the Nash check, too.
+        budget: ``full``, or ``smoke`` for figures that mean little (of a game).
         command: command line for the record; None takes ``sys.argv``.
 
     Returns:
@@ -33,17 +37,22 @@ def evaluate(
     Raises:
         EdgewiseError: anything the user can mend; the message is one sentence.
     """
-    from .evaluate import DEFAULT_SEEDS, evaluate_run, parse_checkpoint
+    from .evaluate import evaluate_run, parse_checkpoint
+    from .game import BUDGETS
     from .report import require_drawing, write_report
     from .terminal import print_evaluation, status
 
+    if budget not in BUDGETS:
+        raise InvalidInputError.of("budget", " or ".join(BUDGETS), budget)
     require_drawing()
     with status() as progress:
         evaluation = evaluate_run(
             run_dir,
-            seeds=DEFAULT_SEEDS if seeds is None else seeds,
+            seeds=seeds,
             horizon=horizon,
             checkpoint=parse_checkpoint(checkpoint),
+            nash=nash,
+            budget=BUDGETS[budget],
             command=command,
             progress=progress,
         )
@@ -67,8 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("run", type=Path, help="the run folder")
     parser.add_argument("--seeds", type=int, help="number of evaluation seeds")
-    parser.add_argument("--horizon", type=float, help="seconds per seed (default: four training horizons)")
+    parser.add_argument("--horizon", type=float, help="seconds per seed (default: four training horizons; a game: one)")
     parser.add_argument("--checkpoint", default="best", help="best, last or a step")
+    parser.add_argument("--exploitability", action="store_true", help="of a game: what a device gains by deviating")
+    parser.add_argument("--budget", default="full", help="of a game: full, or smoke for figures that mean little")
     parser.add_argument("--report-only", action="store_true", help="draw the report again from the stored evaluation")
     options = parser.parse_args(arguments)
     try:
@@ -77,7 +88,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             print(f"report: {write_report(options.run)}")
         else:
-            evaluate(options.run, seeds=options.seeds, horizon=options.horizon, checkpoint=options.checkpoint)
+            evaluate(
+                options.run,
+                seeds=options.seeds,
+                horizon=options.horizon,
+                checkpoint=options.checkpoint,
+                nash=options.exploitability,
+                budget=options.budget,
+            )
     except EdgewiseError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -48,13 +48,13 @@ def wait_grid(params: AoIParams) -> list[float]:
     return [float(f"{value:.6g}") for value in np.linspace(0.0, top, GRID_POINTS)]
 
 
-def baselines(params: AoIParams, threshold: float | None = None, with_pgoa: bool = True) -> list[Baseline]:
+def baselines(params: AoIParams, threshold: float | None = None, whole: bool = True) -> list[Baseline]:
     """Every baseline that fits a system.
 
     Args:
         params: the physics.
         threshold: the optimal threshold (s) of a lone device, where it is known.
-        with_pgoa: include potential-game offloading, which runs inside the compiled simulator only.
+        whole: end with the best of every server rule with every wait rule of the grid.
 
     Returns:
         The list; some of it never waits, the reference for "worse than zero wait".
@@ -77,7 +77,7 @@ def baselines(params: AoIParams, threshold: float | None = None, with_pgoa: bool
             rows.insert(1, Baseline("optimal threshold", (("local", f"threshold:{max(threshold, 0.0):.6g}"),)))
         return rows
     fixed = (f"server:{n}" for n in range(1, params.n_edges + 1))
-    places = ["local", "uniform", "edge-uniform", "jsq", "jsq-unless:4", *(["pgoa"] if with_pgoa else []), *fixed]
+    places = ["local", "uniform", "edge-uniform", "jsq", "jsq-unless:4", "pgoa", *fixed]
     rows = [
         Baseline("JSQ, zero wait", (("jsq", zero),)),
         Baseline("JSQ, best fixed wait", tuned("jsq", "fixed")),
@@ -86,12 +86,13 @@ def baselines(params: AoIParams, threshold: float | None = None, with_pgoa: bool
         Baseline("random edge, zero wait", (("edge-uniform", zero),)),
         Baseline("local, zero wait", (("local", zero),)),
         Baseline("random place and wait", (("uniform", random_wait),)),
+        Baseline("PGOA, zero wait", (("pgoa", zero),)),
     ]
-    if with_pgoa:
-        rows.append(Baseline("PGOA, zero wait", (("pgoa", zero),)))
+    if not whole:
+        return rows
     # Last: what the rows above measured takes part in it (see `Contest.best`).
-    whole = tuple(rule for place in places for wait in ("fixed", "threshold") for rule in tuned(place, wait))
-    return [*rows, Baseline("best rule × wait", whole)]
+    every = tuple(rule for place in places for wait in ("fixed", "threshold") for rule in tuned(place, wait))
+    return [*rows, Baseline("best rule × wait", every)]
 
 
 class Contest:

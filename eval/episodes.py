@@ -14,7 +14,8 @@ from ..envs.aoi_offload.policies import ScriptedPolicy
 from ..envs.aoi_offload.recording import EventRecorder, Recorder
 from ..envs.aoi_offload.state import JOINT, OFFLOAD, STREAM_OFFSET, UPDATE
 from ..envs.core.errors import InvalidInputError
-from .results import Curve, Response, Trace
+from .play import MAX_DECISIONS
+from .results import Curve, QueueResponse, Response, Trace
 
 if TYPE_CHECKING:
     from ..envs.aoi_offload.params import AoIParams
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 GAME_ID = "edgewise/AoIOffloadGame-v0"
 _MAX_DEVICES = 200
-MAX_DECISIONS = 50_000_000
-"""Decisions of one lane after which an evaluation gives up: a policy may offload without ever completing a task."""
 
 
 def run_policy(policy: Policy, env_id: str, kwargs: dict[str, Any], seeds: list[int]) -> dict[str, NDArray[Any]]:
@@ -94,18 +93,32 @@ def record_all(policy: Policy, params: AoIParams, kwargs: dict[str, Any], seed: 
         kwargs: keyword arguments of the single-device environment: horizon, background and background_wait count.
         seed: of the episode.
     """
-    others = ScriptedPolicy(kwargs["background"], kwargs["background_wait"], params=params, seed=seed % 2**32)
+    rules = kwargs["background"], kwargs["background_wait"]
+    # one for each device: potential-game offloading learns from its own delays
+    others = [ScriptedPolicy(*rules, params=params, seed=(seed + m) % 2**32) for m in range(params.n_devices)]
 
     def act(obs: NDArray[np.float32]) -> dict[str, Any]:
-        return policy.act(obs[STREAM_OFFSET:]) if obs[0] == 0 else others.act(obs[STREAM_OFFSET:])
+        device = int(obs[0])
+        return (policy if device == 0 else others[device]).act(obs[STREAM_OFFSET:])
 
     return _record(Recorder(gymnasium.make(GAME_ID, params=params, horizon=kwargs["horizon"])), act, seed)
 
 
 def can_record_all(params: AoIParams, kwargs: dict[str, Any]) -> bool:
-    """Whether `record_all` fits: queues to see, staged decisions, rules that act on observations, few devices."""
-    pgoa = kwargs["background"].startswith("pgoa")
-    return params.n_edges > 0 and kwargs["decision"] == "staged" and not pgoa and params.n_devices <= _MAX_DEVICES
+    """Whether `record_all` fits: queues to see, staged decisions, few devices."""
+    return params.n_edges > 0 and kwargs["decision"] == "staged" and params.n_devices <= _MAX_DEVICES
+
+
+def record_game(policy: Policy, params: AoIParams, horizon: float, seed: int) -> EventRecorder:
+    """Record one episode of the game.
+
+    Args:
+        policy: decides for every device, on event-stream observations.
+        params: the physics.
+        horizon: length of the episode, s.
+        seed: of the episode.
+    """
+    return _record(Recorder(gymnasium.make(GAME_ID, params=params, horizon=horizon)), policy.act, seed)
 
 
 def _record(env: Any, act: Callable[[NDArray[np.float32]], dict[str, Any]], seed: int) -> EventRecorder:
@@ -188,6 +201,27 @@ def response(
         servers=servers,
         note=note,
     )
+
+
+def queue_response(policy: Policy, params: AoIParams, events: EventRecorder) -> QueueResponse:
+    """The waits of a game's policy as a function of the number of tasks at the edges.
+
+    Args:
+        policy: the learned policy, on event-stream observations; device 0 is asked.
+        params: the physics.
+        events: a recorded episode: delays and totals are taken from the range met there.
+    """
+    met = [d for d in events.decisions if d.wait is not None]
+    delays = sorted({float(f"{q:.3g}") for q in np.quantile([d.age for d in met] or [0.0], (0.1, 0.5, 0.9))})
+    top = max((sum(d.queues) for d in met), default=0) if params.n_edges else 0
+    totals = np.arange(top + 1)
+    edges = np.arange(params.n_edges)
+    queues = (totals[:, None] + params.n_edges - 1 - edges) // max(params.n_edges, 1)  # shared as equally as possible
+    waits = []
+    for delay in delays:
+        obs = np.insert(observations(UPDATE, np.full(len(totals), delay), delay, 0.0, queues), 0, 0.0, axis=1)
+        waits.append(_rounded(policy.act(obs)["wait"]))
+    return QueueResponse(totals=totals.tolist(), delays=delays, waits=waits)
 
 
 def observations(kind: int, delay: Any, age: Any, since: Any, queues: Any) -> NDArray[np.float32]:

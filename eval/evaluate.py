@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,8 +26,10 @@ from ..train.run_folder import git_revision, load_policy, open_run
 from . import results
 from .baselines import Contest, Rule, Runner, baselines
 from .episodes import can_record_all, observations, record, record_all, response, run_policy, trace
+from .game import BUDGETS, GameBudget, evaluate_game, score_game, with_seeds
 from .metrics import Metrics, measure
-from .statistics import bootstrap, difference, relative_difference
+from .scores import estimate, reference, score
+from .statistics import difference, relative_difference
 
 if TYPE_CHECKING:
     from ..envs.aoi_offload.params import AoIParams
@@ -48,41 +49,67 @@ _LEARNER = 0  # the learning device
 def evaluate_run(
     run_dir: str | Path,
     *,
-    seeds: int = DEFAULT_SEEDS,
+    seeds: int | None = None,
     horizon: float | None = None,
     checkpoint: Literal["best", "last"] | int = "best",
+    nash: bool = False,
+    budget: GameBudget | None = None,
     command: list[str] | None = None,
     write: bool = True,
     progress: Callable[[str], None] | None = None,
 ) -> results.Evaluation:
     """Evaluate a run's policy and write ``evaluation.json`` into its folder.
 
+    An earlier Nash check of the same checkpoint is kept where none is asked for.
+
     Args:
         run_dir: the run folder.
-        seeds: number of evaluation seeds, one episode each.
-        horizon: length of an episode, s; None takes four training horizons.
+        seeds: number of evaluation seeds, one episode each; None takes the default.
+        horizon: length of an episode, s; None takes four training horizons, in a game one.
         checkpoint: ``"best"``, ``"last"`` or a step.
+        nash: of a game: how much could a device gain by leaving the learned policy?
+        budget: seeds and horizons of a game's evaluation; None takes the full one.
         command: the command line for the record; None takes ``sys.argv``.
         write: store the result in the run folder.
         progress: told, in a few words, what is being computed.
 
     Raises:
         CheckpointError: no run folder, no such checkpoint, or a corrupt or foreign one.
-        InvalidInputError: `seeds` or `horizon` out of range, or the horizon too short for one completed task.
+        InvalidInputError: a number out of range, the horizon too short for one completed task, or a Nash check of a
+            run with one learning device.
         StorageError: the result could not be written.
     """
     run = open_run(run_dir)
+    if nash and not run.config.env.is_game:
+        raise InvalidInputError(
+            f"--exploitability needs a game, in which all devices learn; {run.path} has one learner"
+        )
     policy, config = load_policy(run_dir, checkpoint)
-    evaluation = evaluate_policy(
-        policy,
-        config,
-        seeds=seeds,
-        horizon=horizon,
-        checkpoint=run.checkpoint(checkpoint).name,
-        command=sys.argv if command is None else command,
-        progress=progress,
-    )
+    name, line = run.checkpoint(checkpoint).name, sys.argv if command is None else command
+    if config.env.is_game:
+        spending = with_seeds(budget or BUDGETS["full"], seeds)
+        evaluation = evaluate_game(
+            policy,
+            config,
+            budget=spending,
+            horizon=horizon,
+            nash=nash,
+            checkpoint=name,
+            command=line,
+            progress=progress,
+        )
+    else:
+        evaluation = evaluate_policy(
+            policy,
+            config,
+            seeds=DEFAULT_SEEDS if seeds is None else seeds,
+            horizon=horizon,
+            checkpoint=name,
+            command=line,
+            progress=progress,
+        )
     if write:
+        evaluation = results.with_earlier_check(run.path, evaluation)
         results.write(run.path, evaluation)
     return evaluation
 
@@ -97,7 +124,7 @@ def evaluate_policy(
     command: list[str] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> results.Evaluation:
-    """Evaluate any policy in the environment of a training configuration.
+    """Evaluate any policy of one learning device in the environment of a training configuration.
 
     Args:
         policy: ``act(obs (n, 4 + N)) -> {"server", "wait"}``.
@@ -121,18 +148,17 @@ def evaluate_policy(
     tell("the optimum")
     tree, params, kwargs = SeedTree(config.seed), config.env.params(), config.env.kwargs()
     eval_seeds = [tree.evaluate + lane for lane in range(seeds)]
-    reference = _reference(config.env.id, kwargs)
-    threshold = reference.threshold if reference is not None else None
+    optimum = reference(config.env.id, kwargs)
     tell("the learner")
     ours = measure(run_policy(policy, config.env.id, kwargs | {"horizon": length}, eval_seeds), counted(kwargs))
-    learner = _score("learner", ("learned", "learned"), ours)
-    rows = _compare(params, kwargs, config.env.id, ours, eval_seeds, tree.outer, length, threshold, tell)
+    learner = score("learner", ("learned", "learned"), ours)
+    rows = _compare(params, kwargs, config.env.id, ours, eval_seeds, tree.outer, length, optimum.threshold, tell)
     stretch = min(max(TRACE_SECONDS, TRACE_AGES * learner.mean_age.estimate), config.env.horizon)
     events = record(policy, config.env.id, kwargs, eval_seeds[0])
     everyone = events
     if can_record_all(params, kwargs):
         everyone = record_all(policy, params, kwargs | {"horizon": stretch}, eval_seeds[0])
-    target = None if reference is None else reference.bound if reference.value is None else reference.value
+    target = optimum.bound if optimum.value is None else optimum.value
     shown = sorted(rows, key=lambda row: row.mean_age.estimate)
     return results.Evaluation(
         checkpoint=checkpoint,
@@ -149,13 +175,11 @@ def evaluate_policy(
         baselines=shown,
         zero_wait=next(row.label for row in shown if row.tuned == 1 and row.wait == "fixed:0"),
         best=shown[0].label,
-        optimum=reference,
-        gap=None
-        if target is None
-        else _estimate([ours.mean_age], lambda age, axis: np.mean(age, axis=axis) / target - 1.0),
+        optimum=optimum,
+        gap=estimate([ours.mean_age], lambda age, axis: np.mean(age, axis=axis) / target - 1.0),
         quadrature=_quadrature(policy, params, config.env.decision, target),
         trace=trace(everyone, stretch),
-        response=response(policy, params, events, config.env.decision, threshold),
+        response=response(policy, params, events, config.env.decision, optimum.threshold),
     )
 
 
@@ -168,8 +192,10 @@ def score_checkpoint(policy: Policy, config: TrainConfig, *, seeds: int = 16) ->
         seeds: number of episodes, each of one training horizon; unused for a lone device, which is integrated exactly.
 
     Returns:
-        ``score`` and ``mean_age``, s: lower is better.
+        ``score`` and ``mean_age``, s: lower is better. See `score_game` for games.
     """
+    if config.env.is_game:
+        return score_game(policy, config)
     exact = _quadrature(policy, config.env.params(), config.env.decision, None)
     if exact is not None:
         return {"score": exact.mean_age, "mean_age": exact.mean_age}
@@ -186,23 +212,6 @@ def _silent(text: str) -> None:
 def counted(kwargs: dict[str, Any]) -> list[int] | None:
     """The devices whose age the objective counts: the learning one, or all (None) for a team."""
     return None if kwargs["objective"] == "team" else [_LEARNER]
-
-
-def _reference(env_id: str, kwargs: dict[str, Any]) -> results.Reference | None:
-    """The environment's certified optimum."""
-    env: Any = gymnasium.make(env_id, **kwargs)
-    try:
-        optimum = env.unwrapped.optimum()
-    finally:
-        env.close()
-    threshold = optimum.details.get("threshold")
-    return results.Reference(
-        value=optimum.value,
-        bound=optimum.bound,
-        method=optimum.method,
-        seconds=round(optimum.seconds, 6),
-        threshold=float(threshold) if isinstance(threshold, int | float) else None,
-    )
 
 
 def _quadrature(policy: Policy, params: AoIParams, decision: str, target: float | None) -> results.Quadrature | None:
@@ -257,32 +266,17 @@ def _compare(
         (eval_seeds, horizon),
     )
     rows = []
-    for baseline in baselines(params, threshold, with_pgoa=kwargs["decision"] == "staged"):
+    for baseline in baselines(params, threshold):
         tell(f"“{baseline.label}”")
         rule, theirs = contest.best(baseline.rules)
         pair = [ours.mean_age, theirs.mean_age]
         compared = {
             "tuned": len(baseline.rules),
-            "difference": _estimate(pair, difference),
-            "relative": _estimate(pair, relative_difference),
+            "difference": estimate(pair, difference),
+            "relative": estimate(pair, relative_difference),
         }
-        rows.append(_score(baseline.label, rule, theirs).model_copy(update=compared))
+        rows.append(score(baseline.label, rule, theirs).model_copy(update=compared))
     return rows
-
-
-def _score(label: str, rule: Rule, metrics: Metrics) -> results.Score:
-    return results.Score(
-        label=label,
-        server=rule[0],
-        wait=rule[1],
-        mean_age=_estimate([metrics.mean_age]),
-        per_seed=[float(age) for age in metrics.mean_age],
-        **metrics.summary(),
-    )
-
-
-def _estimate(samples: list[NDArray[np.float64]], statistic: Callable[..., Any] = np.mean) -> results.Estimate:
-    return results.Estimate(**bootstrap(samples, statistic).as_dict())
 
 
 def parse_checkpoint(text: str) -> Literal["best", "last"] | int:

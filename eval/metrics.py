@@ -42,6 +42,7 @@ class Metrics:
         mean_wait: mean chosen wait, s.
         server_shares: share of every place in the choices (place 0 local); shape (seeds, N + 1).
         completions: completed tasks per device.
+        device_age: time-average age of every counted device, s; shape (seeds, devices).
     """
 
     mean_age: NDArray[np.float64]
@@ -51,6 +52,13 @@ class Metrics:
     mean_wait: NDArray[np.float64]
     server_shares: NDArray[np.float64]
     completions: NDArray[np.float64]
+    device_age: NDArray[np.float64]
+
+    @property
+    def worst_age(self) -> NDArray[np.float64]:
+        """Time-average age of the device that fares worst over all seeds, s; shape (seeds,)."""
+        worst: NDArray[np.float64] = self.device_age[:, int(np.argmax(self.device_age.mean(axis=0)))]
+        return worst
 
     def summary(self) -> dict[str, Any]:
         """Means over the seeds, ready for JSON (a figure without data is None)."""
@@ -98,12 +106,14 @@ def measure(statistics: Mapping[str, NDArray[Any]], devices: Sequence[int] | Non
     if not (counter["time"] > 0).all():
         raise InvalidInputError("horizon is too short: a device completed no task that counts; give a longer one")
     servers = counter["servers"].sum(axis=1)
+    ages = _ratio(counter["area"], counter["time"])
     return Metrics(
-        mean_age=_ratio(counter["area"], counter["time"]).mean(axis=1),
+        mean_age=ages.mean(axis=1),
         authors_age=_ratio(counter["paper_area"], counter["last_done"]).mean(axis=1),
         peak_age=_ratio(counter["peak"], counter["completions"]).mean(axis=1),
         drop_rate=_ratio(counter["drops"].sum(axis=1), counter["attempts"].sum(axis=1)),
         mean_wait=_ratio(counter["wait_sum"].sum(axis=1), counter["waits"].sum(axis=1)),
         server_shares=_ratio(servers, servers.sum(axis=-1, keepdims=True)),
         completions=counter["completions"].astype(float).mean(axis=1),
+        device_age=ages,
     )

@@ -5,24 +5,38 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
-from ..envs.core.errors import CheckpointError, StorageError
+from ..envs.core.errors import CheckpointError, EdgewiseError, StorageError
 from ..train import atomic
+from .nash_results import FINITE, Exploitability, ScriptedCheck
+from .nash_results import Estimate as Estimate
 
 FILE_NAME = "evaluation.json"
-_FINITE = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Estimate(BaseModel):
-    """A mean over seeds with its 95 % bootstrap interval (no ends for a single seed)."""
+class Stretch(BaseModel):
+    """One policy of a game over a long stretch, beside its episodes.
 
-    model_config = _FINITE
-    estimate: float
-    low: float | None
-    high: float | None
-    confidence: float
-    n: int
+    Attributes:
+        mean_age: sum of areas over sum of cycle lengths of each device, mean over devices, s.
+        per_seed: the same per seed, s.
+        authors_age: the papers' episode estimator, s.
+        worst_age: the device with the largest mean age, s.
+        peak_age, mean_wait: s; drop_rate, server_shares: shares.
+        relative: learner over this policy, minus 1; None for the learner.
+    """
+
+    model_config = FINITE
+    mean_age: Estimate
+    per_seed: list[float]
+    authors_age: Estimate
+    worst_age: Estimate
+    peak_age: float | None
+    drop_rate: float | None
+    mean_wait: float | None
+    server_shares: list[float | None]
+    relative: Estimate | None = None
 
 
 class Score(BaseModel):
@@ -38,9 +52,11 @@ class Score(BaseModel):
         authors_age, peak_age, mean_wait: s; drop_rate, server_shares: shares; completions: per device and seed.
         difference: learner minus this policy on the same seeds, s; None for the learner.
         relative: learner over this policy, minus 1; None for the learner.
+        authors, worst_age: of a game: the papers' estimator and the device with the largest mean age, s.
+        stretch: of a game: the same policy over a long stretch.
     """
 
-    model_config = _FINITE
+    model_config = FINITE
     label: str
     server: str
     wait: str
@@ -55,12 +71,25 @@ class Score(BaseModel):
     completions: float | None
     difference: Estimate | None = None
     relative: Estimate | None = None
+    authors: Estimate | None = None
+    worst_age: Estimate | None = None
+    stretch: Stretch | None = None
+
+    @property
+    def age(self) -> Estimate:
+        """Mean age over the longest horizon that was measured, s."""
+        return (self.stretch or self).mean_age
+
+    @property
+    def against(self) -> Estimate | None:
+        """Learner over this policy, minus 1, over the longest horizon; None for the learner."""
+        return (self.stretch or self).relative
 
 
 class Reference(BaseModel):
     """The certified optimum: the best known value (None if only a bound is known), its proven lower bound, s."""
 
-    model_config = _FINITE
+    model_config = FINITE
     value: float | None
     bound: float
     method: str
@@ -71,7 +100,7 @@ class Reference(BaseModel):
 class Quadrature(BaseModel):
     """The learned wait integrated over the service law instead of sampled: mean age (s) and its gap to the optimum."""
 
-    model_config = _FINITE
+    model_config = FINITE
     mean_age: float
     gap: float | None
     nodes: int
@@ -88,7 +117,7 @@ class Trace(BaseModel):
         queue_times, queues: instants and the lengths (N) of all edge queues seen there.
     """
 
-    model_config = _FINITE
+    model_config = FINITE
     device: int
     start: float
     end: float
@@ -102,7 +131,7 @@ class Trace(BaseModel):
 class Curve(BaseModel):
     """Chosen waits (s) along the delays of a `Response`, at the queue lengths that the label names."""
 
-    model_config = _FINITE
+    model_config = FINITE
     label: str
     queues: list[int]
     waits: list[float]
@@ -121,7 +150,7 @@ class Response(BaseModel):
         note: what was held fixed.
     """
 
-    model_config = _FINITE
+    model_config = FINITE
     n_edges: int
     delays: list[float]
     curves: list[Curve]
@@ -130,6 +159,51 @@ class Response(BaseModel):
     seen_waits: list[float]
     servers: list[list[int]]
     note: str
+
+
+class QueueResponse(BaseModel):
+    """Chosen waits (s) along the number of tasks at the edges, shared as equally as possible, at several delays (s).
+
+    Attributes:
+        totals: tasks at all edges.
+        delays: one per row of `waits`, s.
+        waits: (delays, totals), s.
+    """
+
+    model_config = FINITE
+    totals: list[int]
+    delays: list[float]
+    waits: list[list[float]]
+
+
+class Game(BaseModel):
+    """What the evaluation of a game adds.
+
+    Attributes:
+        drop: the drop mode, which moves ages a lot.
+        n_devices, n_edges: the system.
+        stretch_horizon: length of the long stretch, s.
+        stretch_seeds: number of its seeds.
+        stretch_first_seed: the first of them.
+        equilibrium: label of the baseline at the equilibrium of the class "shortest queue and a fixed wait".
+        cooperative: label of the class's best member when all devices follow it.
+        queue_response: chosen waits against the queues.
+        exploitability: the Nash check of the learner; None where it was not asked for.
+        references: the same check of equilibrium and cooperative optimum of the class.
+    """
+
+    model_config = FINITE
+    drop: str
+    n_devices: int
+    n_edges: int
+    stretch_horizon: float
+    stretch_seeds: int
+    stretch_first_seed: int
+    equilibrium: str
+    cooperative: str
+    queue_response: QueueResponse
+    exploitability: Exploitability | None = None
+    references: list[ScriptedCheck] = []
 
 
 class Evaluation(BaseModel):
@@ -154,9 +228,10 @@ class Evaluation(BaseModel):
         gap: learner over the optimum's value (its bound where there is no value), minus 1.
         quadrature: exact score of the learned wait, for a lone device.
         trace, response: data of the figures.
+        game: what the evaluation of a game adds; None for one learning device.
     """
 
-    model_config = _FINITE
+    model_config = FINITE
     format: Literal[1] = 1
     checkpoint: str
     created: str
@@ -177,6 +252,7 @@ class Evaluation(BaseModel):
     quadrature: Quadrature | None
     trace: Trace
     response: Response
+    game: Game | None = None
 
     def baseline(self, label: str) -> Score:
         """The baseline with this label."""
@@ -184,18 +260,20 @@ class Evaluation(BaseModel):
 
     @property
     def age(self) -> float:
-        """The learner's mean age, s: integrated where that is possible, else sampled."""
-        return self.quadrature.mean_age if self.quadrature else self.learner.mean_age.estimate
+        """The learner's mean age, s: integrated where that is possible, else sampled, over the longest horizon."""
+        if self.quadrature is not None:
+            return self.quadrature.mean_age
+        return self.learner.age.estimate
 
     @property
     def whose(self) -> str:
         """Whose age is measured, in words."""
-        return "all devices" if self.objective == "team" else "device 0"
+        return "all devices" if self.objective == "team" or self.game is not None else "device 0"
 
     @property
     def worse_than_zero_wait(self) -> bool:
         """Whether the learner loses to a scripted policy that never waits, on the same seeds."""
-        relative = self.baseline(self.zero_wait).relative
+        relative = self.baseline(self.zero_wait).against
         return relative is not None and relative.estimate > 0
 
     @property
@@ -215,6 +293,20 @@ def write(run_dir: Path, evaluation: Evaluation) -> Path:
     path = run_dir / FILE_NAME
     atomic.write_json(path, evaluation.model_dump(mode="json"))
     return path
+
+
+def with_earlier_check(run_dir: Path, evaluation: Evaluation) -> Evaluation:
+    """Keep the Nash check of an earlier evaluation of the same checkpoint where the new one has none."""
+    if evaluation.game is None or evaluation.game.exploitability is not None:
+        return evaluation
+    try:
+        earlier = read(run_dir)
+    except EdgewiseError:
+        return evaluation
+    if earlier.game is None or earlier.checkpoint != evaluation.checkpoint:
+        return evaluation
+    kept = {"exploitability": earlier.game.exploitability, "references": earlier.game.references}
+    return evaluation.model_copy(update={"game": evaluation.game.model_copy(update=kept)})
 
 
 def read(run_dir: Path) -> Evaluation:

@@ -50,18 +50,18 @@ _NO_DRAWING = Drawing(None, 1, 0)
 _DECISIONS = {"staged": STAGED_AGENT, "joint": JOINT_AGENT}
 
 
-def _rules(params: AoIParams, decision: str, background: Background, background_wait: str) -> NDArray[np.void]:
+def _rules(params: AoIParams, decision: str, background: object, background_wait: str) -> NDArray[np.void]:
     """Device 0 is the agent; the others follow a scripted rule, or are asked one by one if it is a callable."""
     if not isinstance(decision, str) or decision not in _DECISIONS:
         raise InvalidInputError.of("decision", " or ".join(_DECISIONS), decision)
     fields = ("background", "background_wait")
-    scripted = rule(params, background if isinstance(background, str) else "local", background_wait, fields)
-    rules = np.repeat(scripted[None], params.n_devices)
-    if callable(background) or isinstance(background, BatchBackground):
-        rules["agent"] = STAGED_AGENT
-    elif not isinstance(background, str):
+    if not (isinstance(background, str | BatchBackground) or callable(background)):
         allowed = "a server rule, a callable observation -> action, or a BatchBackground"
         raise InvalidInputError.of("background", allowed, background)
+    scripted = rule(params, background if isinstance(background, str) else "local", background_wait, fields)
+    rules = np.repeat(scripted[None], params.n_devices)
+    if not isinstance(background, str):
+        rules["agent"] = STAGED_AGENT
     rules["agent"][0] = _DECISIONS[decision]
     return rules
 
@@ -236,7 +236,7 @@ class AoIOffloadEnv(ScalarFace):
 
     def _background_action(self, obs: Obs, device: int) -> dict[str, Any]:
         if not isinstance(self._background, BatchBackground):
-            return self._background(obs)  # type: ignore[misc, no-any-return]  # a rule's name never gets here
+            return self._background(obs)  # type: ignore[misc]  # a rule's name never gets here
         server, wait = self._background.decide(np.array([device], np.int32), obs[None])
         return {"server": server[0], "wait": wait}
 

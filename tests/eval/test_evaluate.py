@@ -15,7 +15,7 @@ from edgewise.eval import evaluate as evaluation_module
 from edgewise.eval import results
 from edgewise.eval.__main__ import main
 from edgewise.eval.baselines import Contest, baselines, wait_grid
-from edgewise.eval.episodes import record, record_all, run_policy
+from edgewise.eval.episodes import can_record_all, record, record_all, run_policy
 from edgewise.eval.evaluate import evaluate_policy, evaluate_run, parse_checkpoint, score_checkpoint
 from edgewise.eval.metrics import measure
 from edgewise.train.config import TrainConfig
@@ -103,7 +103,7 @@ def test_joint_decisions_are_evaluated_through_the_environment():
     found = evaluate_policy(scripted(settings, "server:1", "fixed:0.1"), settings, seeds=2, horizon=30.0)
     assert found.decision == "joint"
     assert "joint" in found.optimum.method
-    assert not any(score.server == "pgoa" for score in found.baselines)
+    assert any(score.server == "pgoa" for score in found.baselines)
     tuned = [score for score in found.baselines if score.tuned > 1]
     assert tuned
     assert min(score.mean_age.estimate for score in found.baselines) == found.baseline(found.best).mean_age.estimate
@@ -169,6 +169,18 @@ def test_two_ways_to_record_an_episode_agree_without_ties():
     assert sum(d.device != 0 for d in everyone.decisions) > 100
 
 
+def test_devices_that_learn_while_they_act_are_recorded_each_with_a_memory_of_its_own():
+    params = AoIParams.make("small")
+    kwargs = {"horizon": 60.0, "background": "pgoa:10", "background_wait": "fixed:0", "decision": "staged"}
+    assert can_record_all(params, kwargs)
+    found = record_all(ScriptedPolicy("server:1", "fixed:0.1", params=params), params, kwargs, seed=9)
+    chosen = [{d.server for d in found.decisions if d.device == m and d.server is not None} for m in range(3)]
+    assert chosen[0] == {1}
+    assert all(places == {0, 1} for places in chosen[1:])  # they explored, then settled
+    late = [d.server for d in found.decisions if d.device and d.server is not None][-50:]
+    assert late.count(1) > 35  # an edge that is seventeen times as fast
+
+
 def test_tuning_and_checkpoint_scores_use_other_seeds_than_the_evaluation(monkeypatch):
     used = []
 
@@ -205,10 +217,11 @@ def test_the_grid_and_the_list_of_baselines():
     places = ["local", "uniform", "edge-uniform", "jsq", "jsq-unless:4", "pgoa", "server:1", "server:2"]
     grid = [f"{wait}:{tenths / 10:g}" for wait in ("fixed", "threshold") for tenths in range(31)]
     assert sorted(rows["best rule × wait"]) == sorted((place, wait) for place in places for wait in grid)
-    joint = baselines(AoIParams.make("paper", edge_ghz=(9.0,) * 6), with_pgoa=False)[-1]
+    wide = baselines(AoIParams.make("paper", edge_ghz=(9.0,) * 6))[-1]
     places = [*places, *(f"server:{n}" for n in range(3, 7))]
-    assert joint.label == "best rule × wait"
-    assert {place for place, _ in joint.rules} == set(places) - {"pgoa"}
+    assert wide.label == "best rule × wait"
+    assert {place for place, _ in wide.rules} == set(places)
+    assert [row.label for row in baselines(paper, whole=False)] == list(rows)[:-1]
     heavy = AoIParams.make("single", service="lognormal:1.5")
     assert max(wait_grid(heavy)) > 7.98  # the optimal threshold of this law lies inside
     labels = [row.label for row in baselines(AoIParams.make("single"), threshold=C)]

@@ -1,0 +1,91 @@
+"""Playing the game: a policy decides for many devices in hundreds of independent systems at once.
+
+The loop talks to the simulator itself, without the infos and resets of the Gymnasium face, and reads what it measures
+from the simulator's counters: a network of two layers of 64 decides several hundred thousand times a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..envs.aoi_offload.policies import rule
+from ..envs.aoi_offload.simulator import Simulator
+from ..envs.aoi_offload.state import ROOT, STAGED_AGENT
+from ..envs.core.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from ..envs.aoi_offload.params import AoIParams
+    from ..train.learners import Policy
+
+MAX_DECISIONS = 50_000_000
+"""Decisions of one lane after which an evaluation gives up: a policy may offload without ever completing a task."""
+
+Decide = Callable[[NDArray[np.float32], NDArray[np.int64]], tuple[NDArray[Any], NDArray[Any]]]
+"""Maps event-stream observations (n, 5 + N) and the lanes (n,) they come from to servers (n,) and waits (n,), s."""
+
+
+def everyone(policy: Policy) -> Decide:
+    """Every device follows the policy of a game run."""
+
+    def decide(obs: NDArray[np.float32], lanes: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
+        action = policy.act(obs)
+        return np.asarray(action["server"]), np.asarray(action["wait"]).reshape(len(obs))
+
+    return decide
+
+
+def play(
+    params: AoIParams,
+    decide: Decide,
+    seeds: Sequence[int],
+    horizons: float | NDArray[np.float64],
+    *,
+    agents: Sequence[int] | None = None,
+    others: tuple[str, str] = ("jsq", "fixed:0"),
+    warmup: float = 0.0,
+) -> dict[str, NDArray[Any]]:
+    """Play one episode per lane and return what was counted.
+
+    Args:
+        params: the physics.
+        decide: the decisions.
+        seeds: one per lane; the lane is not in the draws, so lanes with the same seed meet the same service times.
+        horizons: length of the episode, s; one number or one per lane.
+        agents: the devices that `decide` decides for; None for all.
+        others: server rule and wait rule of the rest, run inside the simulator.
+        warmup: cycles that start before it are not counted, s.
+
+    Returns:
+        The counters of `Simulator.statistics`, shapes (lanes, M, ...): the cycles completed before the horizon, as
+        the compiled `simulate` counts them.
+
+    Raises:
+        InvalidInputError: an action is out of range, or an episode does not end within `MAX_DECISIONS` decisions.
+    """
+    rules = np.repeat(rule(params, *others)[None], params.n_devices)
+    rules["agent"][slice(None) if agents is None else list(agents)] = STAGED_AGENT
+    lanes = len(seeds)
+    simulator = Simulator(params, rules, lanes, stream=True, warmup=warmup)
+    simulator.until[:] = horizons
+    simulator.seed(np.array([int(seed) for seed in seeds], np.uint64))
+    buffers = simulator.reset()
+    over = simulator.world.timer[:, ROOT] >= simulator.until
+    running = np.flatnonzero(~over)
+    server, wait = np.zeros(lanes, np.int64), np.zeros(lanes)
+    for _ in range(MAX_DECISIONS):
+        if not len(running):
+            return simulator.statistics()
+        obs = buffers.obs if len(running) == lanes else buffers.obs[running]
+        server[running], wait[running] = decide(obs, running)
+        _, ended = simulator.step(server, wait, over, buffers)
+        if ended.any():
+            over |= ended
+            running = np.flatnonzero(~over)
+    raise InvalidInputError(
+        f"horizon: {len(running)} of {lanes} episodes did not reach {np.max(horizons):g} s within {MAX_DECISIONS} "
+        "decisions; shorten it, unless the policy never completes a task"
+    )
