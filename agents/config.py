@@ -296,5 +296,11 @@ class ClusterConfig(LearnerSection):
 RLLIB_LEARNERS = frozenset({"async_fractional"})
 """Learners that run on RLlib and take the section ``cluster``."""
 
-GAME_LEARNERS = frozenset({"async_fractional", "recurrent_d3qn_ppo"})
+TORCH_LEARNERS = frozenset({"recurrent_d3qn_ppo"})
+"""Learners with a loop of their own."""
+
+GAME_LEARNERS = frozenset({"async_fractional", "fractional_d3qn_ddpg", "recurrent_d3qn_ppo"})
 """Learners that regroup the event stream of a game by device."""
+
+SINGLE_DEVICE_LEARNERS = frozenset({"async_fractional", "fractional_d3qn_ddpg", "fractional_ppo", "ppo"})
+"""Learners that train one device among others that do not learn."""
