@@ -54,7 +54,6 @@ class AsyncFractionalAlgorithmConfig(PPOConfig):
         self.gamma: Any = None
         self.clip_param, self.grad_clip = 0.2, 0.5
         self.num_epochs, self.minibatch_size = 4, 2048
-        self.train_batch_size_per_learner = None
         self.vf_loss_coeff = 0.5
         self.use_kl_loss = False
         self.n_devices: int | None = None
@@ -112,6 +111,13 @@ class AsyncFractionalAlgorithmConfig(PPOConfig):
     def get_default_learner_class(self) -> type[AsyncFractionalTorchLearner]:
         """The learner."""
         return AsyncFractionalTorchLearner
+
+    @property
+    def total_train_batch_size(self) -> int:
+        """Decisions of an iteration: ``train_batch_size_per_learner`` if given, else one fragment of every lane."""
+        if self._train_batch_size_per_learner is not None:
+            return int(super().total_train_batch_size)
+        return self.rollout_fragment_length * self.num_envs_per_env_runner * max(1, self.num_env_runners)
 
     @property
     def _model_config_auto_includes(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from ray.rllib.connectors.connector_v2 import ConnectorV2
 from ray.rllib.core.columns import Columns
 from ray.rllib.evaluation.postprocessing import Postprocessing
 
-from ...envs.aoi_offload.state import DELAY, IDLE, JOINT, KIND, UPDATE
+from ...envs.aoi_offload.state import DELAY, JOINT, KIND, UPDATE
 from ..fractional.transitions import Transitions, advantages, cycle_rates, transitions
 from ..networks.asynchronous import EventCritic, Window
 from ..networks.features import N_KINDS
@@ -135,7 +135,7 @@ class SemiMarkovAdvantages(ConnectorV2):
         settings = self.pricing.settings
         cost, duration = events.cost.ravel(), events.duration.ravel()
         if not settings.fractional:
-            completion = np.isin(events.observation[..., KIND], (UPDATE, JOINT)).ravel()
+            completion = (np.isin(events.observation[..., KIND], (UPDATE, JOINT)) & events.pending).ravel()
             delay = events.observation[..., DELAY].ravel().astype(np.float64)
             cost = cycle_rates(chains.ravel(), completion, delay, cost, duration, settings.trapezoid)
         return _pulled_in(cost[found.end], settings.winsorise), duration[found.end]
@@ -221,7 +221,7 @@ def _chains(events: Events, n_devices: int) -> NDArray[np.int64]:
 
 def _trainable(events: Events, found: Transitions, module: int) -> Transitions:
     """Transitions of a module's decisions whose outcome falls into the chunk."""
-    outcome = events.counted & (events.observation[..., KIND] != IDLE)
+    outcome = events.counted & events.pending
     decision = events.acted & (events.module == module)
     return found.select(outcome.ravel()[found.end] & decision.ravel()[found.start])
 

@@ -12,7 +12,7 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.env.multi_agent_episode import MultiAgentEpisode
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
-from ...envs.aoi_offload.state import QUEUES, STREAM_OFFSET
+from ...envs.aoi_offload.state import IDLE, KIND, QUEUES, STREAM_OFFSET, UPDATE
 from .recording import INFO, OPEN
 
 Floats = NDArray[np.float64]
@@ -31,6 +31,8 @@ class Events(NamedTuple):
         duration: likewise, (B, T), in seconds.
         time: clock, (B, T), in seconds.
         counted: whether the event is part of the chunk, so that its cost counts; else it is lookback, (B, T).
+        pending: whether it is the device's turn; else it is the final observation of a device that has to wait, whose
+            kind is given as that of an update, (B, T).
         acted: whether the decision was recorded, (B, T).
         terminal: true ends of an episode, (B, T).
         module: index of the module that decides, in `modules`, (B, T).
@@ -47,6 +49,7 @@ class Events(NamedTuple):
     duration: Floats
     time: Floats
     counted: NDArray[np.bool_]
+    pending: NDArray[np.bool_]
     acted: NDArray[np.bool_]
     terminal: NDArray[np.bool_]
     module: NDArray[np.int64]
@@ -78,7 +81,10 @@ def events_of(episodes: Sequence[Episode], n_edges: int, n_devices: int) -> Even
             parts = [
                 _read(agent, n_edges, int(str(name).rsplit("_", 1)[-1]), modules, extra)
                 for name, agent in episode.agent_episodes.items()
+                if len(agent.observations.data)
             ]
+            if not parts:  # it has just begun
+                continue
             merged = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
             order = np.argsort(merged["time"], kind="stable")
             systems.append({name: column[order] for name, column in merged.items()})
@@ -123,8 +129,11 @@ def _read(
     terminal = np.zeros(size, np.bool_)
     terminal[-1] = episode.is_terminated
     module = modules.setdefault(episode.module_id or DEFAULT_MODULE_ID, len(modules))
+    plain = np.array(observation[:, STREAM_OFFSET:] if stream else observation)
+    pending = plain[:, KIND] != IDLE
+    plain[~pending, KIND] = UPDATE
     return {
-        "observation": observation[:, STREAM_OFFSET:] if stream else observation,
+        "observation": plain,
         "device": devices,
         "carrier": carrier,
         "logp": logp,
@@ -132,6 +141,7 @@ def _read(
         "duration": duration,
         "time": time,
         "counted": counted,
+        "pending": pending,
         "acted": acted,
         "terminal": terminal,
         "module": np.full(size, module),

@@ -46,7 +46,8 @@ class AsyncFractionalTorchLearner(TorchLearner):
         self._learner_connector = LearnerConnectorPipeline(
             connectors=[SemiMarkovAdvantages(self.pricing, config.segment)]
         )
-        self._entropy_coeff = Scheduler(fixed_value_or_schedule=config.entropy_coeff, framework=None)
+        self._decisions = 0
+        self._entropy_coeff = Scheduler(fixed_value_or_schedule=config.entropy_coeff, framework=self.framework)
 
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         """One Adam for the actor and one for the critic, each with its own learning rate."""
@@ -93,7 +94,11 @@ class AsyncFractionalTorchLearner(TorchLearner):
     def after_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
         """Move the schedules."""
         super().after_gradient_based_update(timesteps=timesteps)
-        self._entropy_coeff.update(timestep=timesteps.get(NUM_ENV_STEPS_SAMPLED_LIFETIME, 0))
+        self._schedule(int(timesteps.get(NUM_ENV_STEPS_SAMPLED_LIFETIME) or 0))
+
+    def _schedule(self, decisions: int) -> None:
+        self._decisions = decisions
+        self._entropy_coeff.update(timestep=decisions)
 
     def get_state(
         self,
@@ -105,7 +110,7 @@ class AsyncFractionalTorchLearner(TorchLearner):
         """RLlib's state and, under ``pricing``, what it does not checkpoint itself."""
         state: dict[str, Any] = super().get_state(components, not_components=not_components, **kwargs)
         if self._check_component(PRICING, components, not_components):
-            state[PRICING] = self.pricing.get_state()
+            state[PRICING] = self.pricing.get_state() | {"decisions": self._decisions}
         return state
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -113,6 +118,7 @@ class AsyncFractionalTorchLearner(TorchLearner):
         super().set_state(state)
         if PRICING in state:
             self.pricing.set_state(state[PRICING])
+            self._schedule(int(state[PRICING]["decisions"]))
 
 
 def _ridge(module: AsyncFractionalModule) -> NDArray[np.float64] | None:
