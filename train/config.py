@@ -21,6 +21,7 @@ from pydantic import (
 from ..agents.config import (
     GAME_LEARNERS,
     RLLIB_LEARNERS,
+    SINGLE_DEVICE_LEARNERS,
     AsyncFractionalConfig,
     ClusterConfig,
     FractionalD3QNDDPGConfig,
@@ -164,9 +165,10 @@ class TrainConfig(Section):
     def _learner_fits(self) -> TrainConfig:
         """Refuse learners that cannot train the chosen environment, or not where they are asked to."""
         algorithm = self.learner.algorithm
-        if self.env.is_game and algorithm not in GAME_LEARNERS:
+        fitting = GAME_LEARNERS if self.env.is_game else SINGLE_DEVICE_LEARNERS
+        if algorithm not in fitting:
             raise ValueError(
-                f"learner.algorithm: must be one of {', '.join(sorted(GAME_LEARNERS))} in {GAME}, got {algorithm!r}"
+                f"learner.algorithm: must be one of {', '.join(sorted(fitting))} in {self.env.id}, got {algorithm!r}"
             )
         if algorithm in RLLIB_LEARNERS:
             if self.env.num_envs % max(self.cluster.num_env_runners, 1):

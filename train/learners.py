@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..agents.config import RLLIB_LEARNERS, AsyncFractionalConfig
+from ..agents.config import RLLIB_LEARNERS, TORCH_LEARNERS, AsyncFractionalConfig
 from ..agents.snapshot import Snapshot
 from ..envs.core.extras import require
 from .config import TrainConfig
@@ -70,6 +70,8 @@ def make_learner(config: TrainConfig) -> Learner:
         return _rllib_learner(config)
     if config.learner.algorithm == "recurrent_d3qn_ppo":
         return _asynchronous_learner(config)
+    if config.learner.algorithm in TORCH_LEARNERS:
+        return _torch_learner(config)
     require("torch", "sb3")
     require("stable_baselines3", "sb3")
     require("safetensors", "sb3")
@@ -87,6 +89,21 @@ def make_learner(config: TrainConfig) -> Learner:
 
 
 def _asynchronous_learner(config: TrainConfig) -> Learner:
+    for module in ("torch", "safetensors"):
+        require(module, "sb3")
+    from ..agents.asynchronous.learner import RecurrentD3QNPPO
+
+    return RecurrentD3QNPPO(
+        config.env.id,
+        config.env.kwargs(),
+        num_envs=config.env.num_envs,
+        seed=config.seed,
+        threads=config.threads,
+        **config.learner.model_dump(exclude={"algorithm"}),
+    )
+
+
+def _torch_learner(config: TrainConfig) -> Learner:
     for module in ("torch", "safetensors"):
         require(module, "sb3")
     from ..agents.asynchronous.learner import RecurrentD3QNPPO

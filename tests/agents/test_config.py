@@ -7,10 +7,12 @@ import pytest
 
 from edgewise.agents.config import (
     AsyncFractionalConfig,
+    ClusterConfig,
     FractionalD3QNDDPGConfig,
     FractionalPPOConfig,
     LearnerSection,
     PPOConfig,
+    RecurrentD3QNPPOConfig,
 )
 
 
@@ -20,8 +22,18 @@ def numeric(annotation: object) -> bool:
     return annotation in (int, float)
 
 
-@pytest.mark.parametrize("section", [FractionalPPOConfig, PPOConfig, FractionalD3QNDDPGConfig, AsyncFractionalConfig])
+@pytest.mark.parametrize(
+    "section",
+    [
+        FractionalPPOConfig,
+        PPOConfig,
+        FractionalD3QNDDPGConfig,
+        AsyncFractionalConfig,
+        RecurrentD3QNPPOConfig,
+        ClusterConfig,
+    ],
+)
 def test_every_field_has_a_description_and_every_number_a_unit(section: type[LearnerSection]) -> None:
     for name, field in section.model_fields.items():
         assert field.description, name
-        assert field.description.startswith(("[-] ", "[s] ", "[rollouts] ")) == numeric(field.annotation), name
+        assert field.description.startswith(("[-] ", "[s] ", "[rollouts] ", "[MiB] ")) == numeric(field.annotation), name

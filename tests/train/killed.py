@@ -38,9 +38,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
         },
     },
     "async_fractional": {
-        "steps": 6_000,
+        "steps": 4_000,
         "env": {"id": "edgewise/AoIOffloadGame-v0", "horizon": 12.0},
-        "learner": {"n_steps": 8, "lookback": 16, "batch_size": 64, "n_epochs": 2, "hidden": [16, 16], "gru_width": 8},
+        "learner": {"n_steps": 4, "lookback": 16, "batch_size": 64, "n_epochs": 2, "hidden": [16, 16], "gru_width": 8},
+    },
+    "recurrent_d3qn_ppo": {
+        "steps": 24_000,
+        "env": {"id": "edgewise/AoIOffloadGame-v0", "horizon": 12.0},
+        "learner": {"replay": 8, "sequence": 4, "server_hidden": 16},
     },
 }
 

@@ -109,6 +109,11 @@ def test_a_game_config_that_does_not_fit_is_one_sentence(overrides: dict[str, An
     assert expected in message(GAME, **overrides)
 
 
+def test_a_learner_of_the_game_does_not_train_one_device() -> None:
+    expected = "learner.algorithm: must be one of async_fractional, fractional_d3qn_ddpg, fractional_ppo, ppo in"
+    assert message(learner={"algorithm": "recurrent_d3qn_ppo"}).startswith(expected)
+
+
 def test_a_cluster_is_for_learners_on_rllib() -> None:
     assert message(cluster__num_learners=1).startswith("cluster.num_learners: fractional_ppo runs in one process")
 

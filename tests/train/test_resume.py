@@ -13,7 +13,15 @@ pytest.importorskip("safetensors", reason="needs the [sb3] extra")
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(("algorithm", "kills"), [("fractional_ppo", 10), ("fractional_d3qn_ddpg", 3)])
+@pytest.mark.parametrize(
+    ("algorithm", "kills"),
+    [
+        ("fractional_ppo", 10),
+        ("fractional_d3qn_ddpg", 3),
+        pytest.param("async_fractional", 3, marks=pytest.mark.ray),
+        pytest.param("recurrent_d3qn_ppo", 3, marks=pytest.mark.slow),
+    ],
+)
 def test_killed_and_continued_is_the_same_run(tmp_path: Path, algorithm: str, kills: int) -> None:
     program = [sys.executable, str(Path(__file__).with_name("killed.py")), str(tmp_path), algorithm, str(kills), "0"]
     done = subprocess.run(
