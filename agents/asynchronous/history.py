@@ -20,7 +20,7 @@ class Events(NamedTuple):
         which: the device of each event, or its place in the batch, shape (T,).
         starts: shape (T,).
         initial: shape (T, H).
-        index: event of each row of the batch, (D, n).
+        place: event of each row of the batch, (D, n).
         stored: rows whose event is no longer kept: their state is the one they were stored with, (D, n).
     """
 
@@ -28,7 +28,7 @@ class Events(NamedTuple):
     which: Lanes
     starts: NDArray[np.bool_]
     initial: Floats
-    index: Lanes
+    place: Lanes
     stored: NDArray[np.bool_]
 
 
@@ -87,8 +87,8 @@ class History:
         rows = self._ring[lane, position % self._kept]
         starts = rows["first"].copy()
         starts[offset[lengths > 0]] = True
-        index = np.where(usable, offset[lanes] + positions - begin[lanes], 0)
-        return Events(rows["inputs"], rows["device"], starts, rows["memory"], index, ~usable)
+        place = np.where(usable, offset[lanes] + positions - begin[lanes], 0)
+        return Events(rows["inputs"], rows["device"], starts, rows["memory"], place, ~usable)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Live arrays that later training depends on."""
@@ -111,7 +111,7 @@ def own_events(inputs: Floats, records: Records, lanes: Lanes, handed: Floats, m
     starts[:, 1:] |= lanes[:, 1:] != lanes[:, :-1]
     initial = np.where(records["first"][..., None], np.float32(0.0), handed[lanes])
     starts |= records["first"]
-    index = np.arange(devices * n).reshape(devices, n)
+    place = np.arange(devices * n).reshape(devices, n)
     which = np.repeat(np.arange(devices), n)
     flat = initial.reshape(devices * n, -1)
-    return Events(inputs.reshape(devices * n, -1), which, starts.ravel(), flat, index, np.zeros_like(mask))
+    return Events(inputs.reshape(devices * n, -1), which, starts.ravel(), flat, place, np.zeros_like(mask))

@@ -50,8 +50,8 @@ accepted the task, from completion to completion | no device learns which server
     | ``stale_queues`` | servers are chosen on the queues at the last completion of any device, and learned on those \
 at the device's own | the network is trained on other inputs than it acts on |
     | ``shared_ratio`` | one ratio for all devices | no device solves its own fractional problem |
-    | ``last_episode_ratio`` | the ratio moves towards the mean age of a single episode, by an estimator that is biased \
-low | a noisy ratio |
+    | ``last_episode_ratio`` | the ratio moves towards the mean age of a single episode, by an estimator that is \
+biased low | a noisy ratio |
     | ``no_exploration`` | no random servers (and, were there any, none but the first two) | the servers of the first \
 network are hardly ever left |
     | ``no_bootstrap`` | the DQN's bootstrap is multiplied by done, which is always 0 | a contextual bandit |
@@ -60,10 +60,11 @@ network are hardly ever left |
     | ``untrained_memory`` | the value head's recurrent state is detached | its recurrent unit stays random |
     | ``batch_returns`` | discounted sums inside the batch, without bootstrap, standardised | the last decisions of a \
 batch look cheap |
-    | ``joined_episodes`` | returns and recurrent states run on over the end of an episode | costs of the next episode \
-are credited to the last |
-    | ``mixed_memory`` | the critic's state is handed from device to device in acting, but unrolled over the device's \
-own decisions in training, from whatever state the last update left | the critic is trained on states that never occur |
+    | ``joined_episodes`` | returns, and the DQN's states, run on over the end of an episode | costs of the next \
+episode are credited to the last |
+    | ``mixed_memory`` | the critic's state is handed from device to device in acting and for baselines, but unrolled \
+over the device's own decisions in training, from whatever state the last update left | baselines are off: they are \
+values of states that the critic was not trained on |
     | ``crossed_log_probs`` | shapes (n, 1) and (n, 1, 1) are broadcast: every action is scored under every state | \
 the policy cannot depend on the state |
     | ``clamped_actions_scored`` | actions are clamped after their log-probability was taken | importance ratios \
@@ -111,8 +112,8 @@ differ from 1 from the first epoch on |
             env_id, num_envs=num_envs, autoreset_mode=AutoresetMode.SAME_STEP, **(env_kwargs or {})
         )
         params = getattr(self.env.unwrapped, "params", None)
-        width = self.env.single_observation_space.shape[0]
-        if params is None or width != params.n_edges + 4 + STREAM_OFFSET:
+        shape = self.env.single_observation_space.shape
+        if params is None or shape != (params.n_edges + 4 + STREAM_OFFSET,):
             raise InvalidInputError.of("env.id", "an event stream, such as edgewise/AoIOffloadGame-v0", env_id)
         self.lanes, self.devices, self._z_max = num_envs, params.n_devices, params.z_max
         defects = frozenset(config.defects)
@@ -280,8 +281,10 @@ differ from 1 from the first epoch on |
 
     def _state(self) -> tuple[dict[str, torch.Tensor], dict[str, NDArray[Any]]]:
         """Live tensors and arrays, by name."""
-        tensors, arrays = {}, {f"records.{name}": value for name, value in self.records.state().items()}
-        for name, part in (("offloading", self.offloading), ("waiting", self.waiting)):
+        tensors: dict[str, torch.Tensor] = {}
+        arrays = {f"records.{name}": value for name, value in self.records.state().items()}
+        parts: dict[str, RecurrentD3QN | RecurrentCriticPPO] = {"offloading": self.offloading, "waiting": self.waiting}
+        for name, part in parts.items():
             own, more = part.state()
             tensors |= {f"{name}.{key}": value for key, value in own.items()}
             arrays |= {f"{name}.{key}": value for key, value in more.items()}

@@ -18,6 +18,8 @@ from torch import Tensor
 
 Array = NDArray[Any]
 
+_compiled: Any = numba.njit(cache=True, error_model="numpy", nogil=True)
+
 
 class GRUWeights(NamedTuple):
     """Weights of G units, gates in torch's order (reset, update, new).
@@ -35,7 +37,7 @@ class GRUWeights(NamedTuple):
     b_state: Tensor
 
 
-@numba.njit(cache=True, error_model="numpy")
+@_compiled  # type: ignore[untyped-decorator]
 def _forward(
     inputs: Array,
     which: Array,
@@ -73,7 +75,7 @@ def _forward(
             after[t, j] = new + update * (before[t, j] - new)
 
 
-@numba.njit(cache=True, error_model="numpy")
+@_compiled  # type: ignore[untyped-decorator]
 def _backward(
     inputs: Array,
     which: Array,

@@ -108,7 +108,8 @@ class RecurrentD3QN:
         self._partial[(*at, self._filled[at])] = closed.records
         self._filled[at] += 1
         full = self._filled[at] == self._partial.shape[2]
-        lanes, devices = closed.lanes[full], closed.devices[full]
+        lanes: Lanes = closed.lanes[full]
+        devices: Lanes = closed.devices[full]
         if len(lanes):
             self._push(lanes, devices)
         return devices
@@ -195,7 +196,7 @@ class RecurrentD3QN:
         q, target = self._errors(rows, leaf, batch, reward)
         loss = smooth_l1_loss(q, target, reduction="none") * weight
         loss = loss.sum(1) / weight.sum(1).clamp(min=1.0)
-        loss.sum().backward()  # type: ignore[no-untyped-call]
+        loss.sum().backward()
         active = batch.weight.any(1)
         self.online.step(rows, leaf, None if active.all() else torch.from_numpy(active))
         self.updates[rows] += active

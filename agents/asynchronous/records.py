@@ -80,14 +80,16 @@ class Features(NamedTuple):
         queues = observation[:, _QUEUES:] if queues is None else queues
         if self.published:
             return queues
-        return np.log1p(np.concatenate([observation[:, _AGE : _AGE + 1], queues], axis=1))
+        features: Floats = np.log1p(np.concatenate([observation[:, _AGE : _AGE + 1], queues], axis=1))
+        return features
 
     def wait(self, observation: Floats) -> Floats:
         """Features (n, `wait_width`) of waiting decisions."""
         delay, queues = observation[:, _DELAY : _DELAY + 1], observation[:, _QUEUES:]
         if self.published:
             return np.concatenate([queues.min(axis=1, keepdims=True), delay], axis=1)
-        return np.log1p(np.concatenate([delay, queues], axis=1))
+        features: Floats = np.log1p(np.concatenate([delay, queues], axis=1))
+        return features
 
 
 class Pricing(NamedTuple):
@@ -104,10 +106,9 @@ class Pricing(NamedTuple):
     def __call__(self, records: Records, ratio: NDArray[np.float64]) -> NDArray[np.float64]:
         """Costs of records (D, ...) of D devices with the ratios (D,)."""
         ratio = ratio.reshape(-1, *[1] * (records.ndim - 1))
-        if self.cumulative:
-            return np.abs(self.area * records["sum_cost"] - ratio * records["sum_duration"])
-        priced: NDArray[np.float64] = self.area * records["cost"] - ratio * records["duration"]
-        return priced
+        cost, duration = ("sum_cost", "sum_duration") if self.cumulative else ("cost", "duration")
+        priced: NDArray[np.float64] = self.area * records[cost] - ratio * records[duration]
+        return np.abs(priced) if self.cumulative else priced
 
 
 class Closed(NamedTuple):

@@ -128,8 +128,7 @@ class RecurrentCriticPPO:
 
     def end_episode(self, lanes: Lanes) -> None:
         """The next waiting decisions of some lanes belong to new episodes."""
-        if "joined_episodes" not in self._defects:
-            self.history.forget(lanes)
+        self.history.forget(lanes)
 
     # --- records ------------------------------------------------------------------------------------------------------
 
@@ -180,14 +179,17 @@ class RecurrentCriticPPO:
         events = self._events(batch)
         with torch.no_grad():
             leaf = self.critic.theta[rows]
-            value = self._values(rows, leaf, batch, events)
-            following = self._value(
-                self.critic.views(leaf), column(batch.records, "next_x"), column(batch.records, "next_memory")
-            )
+            parameters, x = self.critic.views(leaf), column(batch.records, "x")
+            if "mixed_memory" in self._defects:
+                value = self._value(parameters, x, column(batch.records, "memory"))
+            else:
+                value = self._values(rows, leaf, batch, events)
+            next_x, next_memory = (column(batch.records, name) for name in ("next_x", "next_memory"))
+            following = self._value(parameters, next_x, next_memory)
         reward = (-cost / self.scale).astype(np.float32)
         target, advantage = self._targets(batch, reward, value.numpy(), following.numpy())
         self._handed[...] = self.history.states
-        active = batch.mask.any(1)
+        active: NDArray[np.bool_] = np.any(batch.mask, axis=1)
         for _ in range(self._config.epochs):
             losses = self._epoch(rows, batch, events, torch.from_numpy(target), torch.from_numpy(advantage), active)
         return losses
@@ -232,7 +234,7 @@ class RecurrentCriticPPO:
         error = (self._values(rows, critic_leaf, batch, events) - target) * mask
         critic_loss = (error * error).sum(1) / count
         total = actor_loss + config.vf_coef * critic_loss - config.ent_coef * entropy
-        total.sum().backward()  # type: ignore[no-untyped-call]
+        total.sum().backward()
         moving = None if active.all() else torch.from_numpy(active)
         self.actor.step(rows, leaf, moving)
         self.critic.step(rows, critic_leaf, moving)
@@ -263,7 +265,7 @@ class RecurrentCriticPPO:
             weights = self._everyone(rows, weights)
         before, _ = scan(events.inputs, events.which, events.starts, events.initial, weights)
         stored = torch.from_numpy(events.stored).unsqueeze(-1)
-        memory = torch.where(stored, column(batch.records, "memory"), before[torch.from_numpy(events.index)])
+        memory = torch.where(stored, column(batch.records, "memory"), before[torch.from_numpy(events.place)])
         return self._value(parameters, column(batch.records, "x"), memory)
 
     def _everyone(self, rows: slice, weights: GRUWeights) -> GRUWeights:
@@ -306,7 +308,8 @@ def _discounted_sum(values: Floats, decay: Floats) -> Floats:
 
 def _standardised(values: Floats, mask: NDArray[np.bool_]) -> Floats:
     """Every device's values with mean 0 and standard deviation 1 over the rows that count; 0 elsewhere."""
-    count = np.maximum(mask.sum(1, keepdims=True), 1)
-    mean = (values * mask).sum(1, keepdims=True) / count
-    spread = np.sqrt(((values - mean) ** 2 * mask).sum(1, keepdims=True) / count)
-    return ((values - mean) / (spread + 1e-7) * mask).astype(np.float32)
+    count = mask.sum(1, keepdims=True)
+    mean = (values * mask).sum(1, keepdims=True) / np.maximum(count, 1)
+    spread = np.sqrt(((values - mean) ** 2 * mask).sum(1, keepdims=True) / np.maximum(count - 1, 1))
+    standardised: Floats = ((values - mean) / (spread + 1e-7) * mask).astype(np.float32)
+    return standardised

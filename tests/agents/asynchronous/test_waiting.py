@@ -102,19 +102,19 @@ def test_advantages_are_bootstrapped_and_end_with_the_episode_and_the_lane() -> 
     chained = [errors[0] + 0.4 * errors[1], errors[1], errors[2], errors[3]]
     target, advantage = model._targets(rows([0, 0, 0, 1], [True, False, True, False]), REWARD, VALUE, NEXT)
     assert target[0] == pytest.approx(np.array(chained) + VALUE[0])
-    assert advantage[0] == pytest.approx((chained - np.mean(chained)) / np.std(chained))
+    assert advantage[0] == pytest.approx((chained - np.mean(chained)) / np.std(chained, ddof=1))
 
 
 def test_batch_returns_stop_with_the_batch_and_are_standardised() -> None:
     model = make("batch_returns", discount=0.5)
     sums = [1 + 0.5 * 2, 2.0, 3.0, 4.0]
     target, advantage = model._targets(rows([0, 0, 0, 1], [True, False, True, False]), REWARD, VALUE, NEXT)
-    assert target[0] == pytest.approx((sums - np.mean(sums)) / np.std(sums), abs=1e-5)
+    assert target[0] == pytest.approx((sums - np.mean(sums)) / np.std(sums, ddof=1), abs=1e-5)
     assert advantage == pytest.approx(target - VALUE)
     # where episodes are joined, no record is the first of one, and the sum runs on
     joined, _ = model._targets(rows([0, 0, 0, 1], [False] * 4), REWARD, VALUE, NEXT)
     sums = [1 + 0.5 * (2 + 0.5 * 3), 2 + 0.5 * 3, 3.0, 4.0]
-    assert joined[0] == pytest.approx((sums - np.mean(sums)) / np.std(sums), abs=1e-5)
+    assert joined[0] == pytest.approx((sums - np.mean(sums)) / np.std(sums, ddof=1), abs=1e-5)
 
 
 def states(model: RecurrentCriticPPO, batch: _Batch, leaf: torch.Tensor) -> torch.Tensor:
