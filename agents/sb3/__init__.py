@@ -12,6 +12,7 @@ require("stable_baselines3", "sb3")
 from .buffers import SMDPReplayBuffer  # noqa: E402
 from .callbacks import DinkelbachCallback  # noqa: E402
 from .d3qn_ddpg import FractionalD3QNDDPG  # noqa: E402
+from .game_d3qn_ddpg import FractionalGameD3QNDDPG  # noqa: E402
 from .policies import HybridActorCriticPolicy  # noqa: E402
 from .ppo import FractionalPPO  # noqa: E402
 from .vec_env import SemiMarkovVecEnv  # noqa: E402
@@ -19,6 +20,7 @@ from .vec_env import SemiMarkovVecEnv  # noqa: E402
 __all__ = [
     "DinkelbachCallback",
     "FractionalD3QNDDPG",
+    "FractionalGameD3QNDDPG",
     "FractionalPPO",
     "HybridActorCriticPolicy",
     "SMDPReplayBuffer",

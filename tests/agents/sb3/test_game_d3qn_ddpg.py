@@ -279,7 +279,7 @@ def mean_age(model: FractionalGameD3QNDDPG, params: AoIParams, horizon: float = 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("devices", "steps", "hyper"),
-    [(20, 60_000, {"gradient_steps": 4}), (5, 60_000, {"gradient_steps": 8, "parameters": "per_device"})],
+    [(20, 60_000, {"gradient_steps": 4}), (5, 40_000, {"gradient_steps": 4, "parameters": "per_device"})],
     ids=["shared", "per_device"],
 )
 def test_learns_where_to_send_tasks_and_how_long_to_wait(devices: int, steps: int, hyper: dict[str, Any]) -> None:
