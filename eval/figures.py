@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -101,14 +102,27 @@ def _inline(text: str, name: str, alt: str) -> str:
     )
 
 
-def _line(ax: Axes, value: float, label: str, colour: str, style: str = "--") -> None:
-    ax.axhline(value, color=colour, linewidth=1.4, linestyle=style, label=label, zorder=1.5)
+@dataclass(frozen=True)
+class Level:
+    """A horizontal line that says what a value is held against, s."""
+
+    value: float
+    label: str
+    colour: str
+    style: str = "--"
+
+    @property
+    def named(self) -> str:
+        """Label with its value."""
+        return f"{self.label} {self.value:.4g} s"
+
+    def draw(self, ax: Axes) -> None:
+        """Draw the line across the axes."""
+        ax.axhline(self.value, color=self.colour, linewidth=1.4, linestyle=self.style, label=self.named, zorder=1.5)
 
 
-def learning_curve(
-    steps: Sequence[float], ages: Sequence[float], optimum: float | None, optimum_label: str, zero_wait: float | None
-) -> str:
-    """Mean age against decisions taken, with the optimum (or its bound) and the zero-wait age as lines."""
+def learning_curve(steps: Sequence[float], ages: Sequence[float], levels: Sequence[Level]) -> str:
+    """Mean age against decisions taken, with what it is held against as lines."""
 
     def paint(fig: Figure) -> None:
         ax = fig.add_subplot()
@@ -121,45 +135,48 @@ def learning_curve(
             markersize=3.5,
             label="learner",
         )
-        if optimum is not None:
-            _line(ax, optimum, f"{optimum_label} {optimum:.4g} s", GOOD)
-        if zero_wait is not None:
-            _line(ax, zero_wait, f"zero wait {zero_wait:.4g} s", ACCENT, ":")
-        levels = [v for v in (optimum, zero_wait) if v is not None]
-        tail = np.asarray(ages, dtype=float)
-        low, high = min([*tail, *levels]), max([*np.quantile(tail, [0.95]), *levels])
+        for level in levels:
+            level.draw(ax)
+        tail, lines = np.asarray(ages, dtype=float), [level.value for level in levels]
+        low, high = min([*tail, *lines]), max([*np.quantile(tail, [0.95]), *lines])
         pad = 0.08 * max(high - low, 0.02 * high)
         ax.set_ylim(low - pad, high + pad)
         _decisions_axis(ax)
         ax.set_ylabel("mean age (s)")
-        _legend_above(ax)
+        legend_above(ax, 3 if len(levels) < 3 else 2)
 
     end = f"ends at {ages[-1]:.4g} s" if len(ages) else "is empty"
-    goal = f"; the {optimum_label} is {optimum:.4g} s" if optimum is not None else ""
+    goal = "".join(f"; {level.named}" for level in levels)
     return draw("learning", HALF, paint, f"Learning curve: the mean age over training decisions {end}{goal}.")
 
 
-def ratio_trajectory(steps: Sequence[float], ratios: Sequence[float], optimum: float | None, optimum_label: str) -> str:
+def ratio_trajectory(steps: Sequence[float], ratios: Sequence[float], levels: Sequence[Level]) -> str:
     """Dinkelbach's coefficient against decisions taken."""
 
     def paint(fig: Figure) -> None:
         ax = fig.add_subplot()
         ax.step(steps, ratios, where="post", color=LEARNER, linewidth=1.8, label="ratio λ")
         ax.plot(steps[-1:], ratios[-1:], "o", color=LEARNER, markersize=4.5)
-        if optimum is not None:
-            _line(ax, optimum, f"{optimum_label} {optimum:.4g} s", GOOD)
+        for level in levels:
+            level.draw(ax)
         _decisions_axis(ax)
         ax.set_ylabel("ratio λ (s)")
-        _legend_above(ax)
+        legend_above(ax)
 
     return draw(
         "ratio", HALF, paint, f"Ratio coefficient over training decisions, from {ratios[0]:.4g} to {ratios[-1]:.4g} s."
     )
 
 
-def _legend_above(ax: Axes) -> None:
+def legend_above(ax: Axes, columns: int = 3) -> None:
+    """Put the legend between title and axes."""
     ax.legend(
-        loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, borderaxespad=0.2, columnspacing=1.2, handlelength=1.6
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        ncols=columns,
+        borderaxespad=0.2,
+        columnspacing=1.2,
+        handlelength=1.6,
     )
 
 
@@ -179,7 +196,7 @@ def sawtooth(trace: Trace, mean_age: float) -> str:
         ax = fig.add_subplot()
         ax.fill_between(times, ages, color=LEARNER, alpha=0.13, linewidth=0)
         ax.plot(times, ages, color=LEARNER, linewidth=1.5)
-        _line(ax, mean_age, f"mean over all evaluation seeds {mean_age:.4g} s", ACCENT)
+        Level(mean_age, "mean over all evaluation seeds", ACCENT).draw(ax)
         ax.set(
             xlabel="time (s)", ylabel=f"age of device {trace.device} (s)", xlim=(times[0], times[-1]), ylim=(0, None)
         )

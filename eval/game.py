@@ -192,6 +192,7 @@ def _game_score(label: str, rule: Rule, near: Metrics, far: Metrics) -> results.
         per_seed=[float(age) for age in far.mean_age],
         authors_age=estimate([far.authors_age]),
         worst_age=estimate([far.worst_age]),
+        device_ages=[float(f"{age:.6g}") for age in far.device_age.mean(axis=0)],
         **{name: whole[name] for name in ("peak_age", "drop_rate", "mean_wait", "server_shares")},
     )
     update = {"authors": estimate([near.authors_age]), "worst_age": estimate([near.worst_age]), "stretch": stretch}

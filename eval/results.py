@@ -23,6 +23,7 @@ class Stretch(BaseModel):
         per_seed: the same per seed, s.
         authors_age: the papers' episode estimator, s.
         worst_age: the device with the largest mean age, s.
+        device_ages: mean age of every device over all seeds, s.
         peak_age, mean_wait: s; drop_rate, server_shares: shares.
         relative: learner over this policy, minus 1; None for the learner.
     """
@@ -32,6 +33,7 @@ class Stretch(BaseModel):
     per_seed: list[float]
     authors_age: Estimate
     worst_age: Estimate
+    device_ages: list[float]
     peak_age: float | None
     drop_rate: float | None
     mean_wait: float | None

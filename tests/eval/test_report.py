@@ -9,7 +9,8 @@ import pytest
 
 from edgewise.envs.core.errors import CheckpointError
 from edgewise.eval import results
-from edgewise.eval.report import interval, seconds, signed, verdict, write_report
+from edgewise.eval.formats import interval, seconds, signed
+from edgewise.eval.report import verdict, write_report
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("jinja2")
