@@ -118,17 +118,32 @@ class AsyncFractionalConfig(HybridPolicyFields):
     lookback: int = Field(
         default=64, ge=0, le=100_000, description="[-] events before a rollout that the critic reads first"
     )
-    learning_rate: float = Field(default=1e-3, gt=0, le=1, description="[-] Adam step")
-    gae_lambda: float = Field(default=0.9, ge=0, le=1, description="[-] per decision")
-    critic: Literal["recurrent", "memoryless", "centralised", "lstd"] = Field(
-        default="recurrent",
-        description="what values see: the global event sequence, the own observation, the state of all devices, "
-        "or the own observation by least squares",
+    batch_size: int = Field(default=4096, ge=2, description="[-] minibatch of an update")
+    n_epochs: int = Field(default=4, ge=1, le=1000, description="[-] passes over a rollout")
+    learning_rate: float = Field(default=2e-3, gt=0, le=1, description="[-] Adam step")
+    critic_learning_rate: float | None = Field(
+        default=None, gt=0, le=1, description="[-] Adam step of a network critic; none: that of the actor"
     )
+    chain: Literal["device", "system"] | None = Field(
+        default=None,
+        description="what follows a decision: the next one of its device, or of any device (the objectives of all are "
+        "one then); none: system for a team, else device",
+    )
+    gae_lambda: float | None = Field(
+        default=None, ge=0, le=1, description="[-] per decision of the chain; none: 0.95 for a system, 0.9 for a device"
+    )
+    winsorise: float = Field(default=0.001, ge=0, lt=0.5, description="[-] share of costs pulled in on either side")
+    critic: Literal["table", "lstd", "recurrent", "memoryless", "centralised"] = Field(
+        default="table",
+        description="values by least squares on the table of all devices' last events or on the own observation alone; "
+        "or by a network on the global event sequence, the own observation, or the last events of all devices",
+    )
+    critic_memory: float = Field(default=8.0, ge=1, description="[rollouts] remembered by a least-squares critic")
+    gru_width: int = Field(default=64, ge=1, le=4096, description="[-] units of the recurrent critic")
     parameters: Literal["shared", "per_device"] = Field(default="shared", description="whose weights a device uses")
     ratio: float | None = Field(default=None, description="[s] first ratio; none: that of the untrained policy")
     shared_ratio: bool = Field(default=False, description="one pooled ratio instead of one per device")
-    omega: float = Field(default=0.1, gt=0, le=1, description="[-] step of the outer loop per rollout")
+    omega: float = Field(default=0.2, gt=0, le=1, description="[-] step of the outer loop per rollout")
     horizon: float | None = Field(default=None, gt=0, description="[s] discounting horizon; none: average criterion")
     gamma: float | None = Field(
         default=None, gt=0, le=1, description="[-] discount per decision as published; none: not used"
@@ -139,7 +154,18 @@ class AsyncFractionalConfig(HybridPolicyFields):
     )
     fixed_wait: float = Field(default=0.0, ge=0, description="[s] wait where only servers are learned")
     server_rule: Literal["jsq", "uniform"] = Field(default="jsq", description="servers where only waits are learned")
-    gru_width: int = Field(default=64, ge=1, le=4096, description="[-] units of the recurrent critic")
+    family: Literal["squashed", "beta", "censored"] = Field(default="censored", description="law of the wait")
+    init_mean: float = Field(default=0.33, gt=0, lt=1, description="[-] first mean wait, as a share of its range")
+    init_scale: float = Field(
+        default=0.15,
+        gt=0,
+        description="[-] first spread of the wait, share of its range (squashed: logit units)",
+    )
+    min_scale: float = Field(
+        default=0.05,
+        ge=0,
+        description="[-] least spread of the wait, share of its range (squashed: logit units)",
+    )
 
     @model_validator(mode="after")
     def _one_criterion(self) -> AsyncFractionalConfig:

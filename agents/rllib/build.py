@@ -14,7 +14,8 @@ from .algorithm import AsyncFractionalAlgorithmConfig
 from .module import game_shape
 
 _SAME_NAMES = (
-    *("parameters", "hidden", "family", "init_mean", "init_scale", "learn", "server_rule", "critic", "gru_width"),
+    *("parameters", "hidden", "family", "init_mean", "init_scale", "min_scale", "learn", "server_rule"),
+    *("critic", "critic_memory", "gru_width", "chain", "winsorise"),
     *("fractional", "ratio", "shared_ratio", "omega", "horizon", "gamma"),
 )
 # At an update the delay equals the age, at an offload the age holds all that past decisions mean for later costs.
@@ -63,6 +64,7 @@ def algorithm_config(
         clip_param=section.clip_range,
         entropy_coeff=section.ent_coef,
         grad_clip=section.max_grad_norm,
+        critic_lr=section.critic_learning_rate,
         lambda_=section.gae_lambda,
         fixed_wait=f"fixed:{section.fixed_wait}",
         ignored=_IGNORED,

@@ -26,6 +26,7 @@ SMALL: dict[str, Any] = {
     "n_epochs": 2,
     "hidden": (16, 16),
     "gru_width": 8,
+    "learning_rate": 1e-3,
 }
 ITERATION = 8 * 3 * 4  # decisions: per device and lane, devices, lanes
 OBSERVATIONS = np.array(
@@ -37,7 +38,7 @@ def make(env: str = GAME, **changes: Any) -> RLlibLearner:
     return RLlibLearner(
         AsyncFractionalConfig(**{**SMALL, **changes}),
         env,
-        {"preset": "small", "horizon": 8.0},
+        {"preset": "small", "horizon": 8.0, "objective": "team" if changes.get("chain") == "system" else "selfish"},
         num_envs=4,
         seed=5,
         total_steps=10 * ITERATION,
@@ -67,7 +68,7 @@ def saved(snapshot: Snapshot, folder: Path) -> Snapshot:
 
 
 def test_it_counts_measures_and_starts_no_ray():
-    learner = make()
+    learner = make(critic="recurrent")
     calls = []
     learner.learn(2 * ITERATION, lambda: calls.append(learner.steps))
     assert calls == [0, ITERATION]
@@ -83,7 +84,8 @@ def test_it_counts_measures_and_starts_no_ray():
 @pytest.mark.parametrize(
     ("env", "changes"),
     [
-        (GAME, {}),
+        (GAME, {"chain": "system"}),
+        (GAME, {"critic": "recurrent"}),
         (GAME, {"critic": "lstd", "parameters": "per_device", "learn": "wait", "horizon": 5.0, "anneal": False}),
         (GAME, {"critic": "centralised", "shared_ratio": True, "learn": "server", "gamma": 0.99}),
         (DEVICE, {"critic": "memoryless", "fractional": False}),
