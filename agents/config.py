@@ -178,6 +178,7 @@ RecurrentDefect = Literal[
     "cumulative_absolute_cost",
     "doubled_area",
     "dropped_tasks_unrecorded",
+    "initial_placement_recorded",
     "stale_queues",
     "shared_ratio",
     "last_episode_ratio",

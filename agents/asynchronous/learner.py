@@ -19,7 +19,7 @@ from ..config import RecurrentD3QNPPOConfig
 from ..fractional.dinkelbach import Dinkelbach
 from ..snapshot import Snapshot
 from .offloading import RecurrentD3QN
-from .records import Closed, Features, Floats, Lanes, Recorder
+from .records import Closed, Features, Floats, Lanes, Recorder, initial_servers
 from .waiting import RecurrentCriticPPO
 
 _PAUSE = 1000  # decisions between two calls of the training loop's boundary
@@ -47,6 +47,8 @@ the clock drives the reward; below the ratio, more age is rewarded |
     | ``doubled_area`` | the area counts twice, time once | time is priced at half the ratio: waits are too short |
     | ``dropped_tasks_unrecorded`` | a dropped attempt leaves no record; its time is charged to the server that \
 accepted the task, from completion to completion | no device learns which server drops |
+    | ``initial_placement_recorded`` | the servers of an episode's first tasks, which the environment places, are \
+learned as if they had been chosen | with cumulative costs the first tasks look best, most of them local |
     | ``stale_queues`` | servers are chosen on the queues at the last completion of any device, and learned on those \
 at the device's own | the network is trained on other inputs than it acts on |
     | ``shared_ratio`` | one ratio for all devices | no device solves its own fractional problem |
@@ -126,6 +128,9 @@ differ from 1 from the first epoch on |
             drops_unrecorded="dropped_tasks_unrecorded" in defects,
             stale_queues="stale_queues" in defects,
             joined_episodes="joined_episodes" in defects,
+            placed=initial_servers(self.devices, params.n_edges, params.initial_queue_limit)
+            if "initial_placement_recorded" in defects
+            else None,
         )
         tree = SeedTree(seed)
         generator = torch.Generator().manual_seed(tree.libraries)

@@ -104,6 +104,8 @@ class RecurrentD3QN:
         Returns:
             The devices that have a new sequence.
         """
+        if not len(closed.lanes):
+            return closed.devices
         at = (closed.lanes, closed.devices)
         self._partial[(*at, self._filled[at])] = closed.records
         self._filled[at] += 1

@@ -111,6 +111,18 @@ class Pricing(NamedTuple):
         return np.abs(priced) if self.cumulative else priced
 
 
+def initial_servers(devices: int, n_edges: int, limit: int) -> NDArray[np.int64]:
+    """Where the environment places the first task of every device, (M,): the shortest queue below `limit`, or local."""
+    lengths = np.zeros(n_edges, np.int64)
+    servers = np.zeros(devices, np.int64)
+    for device in range(devices):
+        shortest = int(lengths.argmin())
+        if lengths[shortest] < limit:
+            servers[device] = shortest + 1
+            lengths[shortest] += 1
+    return servers
+
+
 class Closed(NamedTuple):
     """Records that an observation has closed, with their places."""
 
@@ -132,6 +144,7 @@ class Recorder:
         stale_queues: offloading is decided on the queues at the last completion of any device, and recorded with
             those at the device's own last completion.
         joined_episodes: no record is marked as the first of an episode.
+        placed: servers of the episode's first tasks, (M,), to be recorded as if they had been chosen; None: not.
     """
 
     def __init__(
@@ -144,8 +157,9 @@ class Recorder:
         drops_unrecorded: bool = False,
         stale_queues: bool = False,
         joined_episodes: bool = False,
+        placed: NDArray[np.int64] | None = None,
     ) -> None:
-        self.features = features
+        self.features, self._placed = features, placed
         self.drops_unrecorded, self.stale_queues = drops_unrecorded, stale_queues
         self.joined_episodes = joined_episodes
         shape = (lanes, devices)
@@ -163,6 +177,7 @@ class Recorder:
         """Cost and duration of the completed cycles of every device since the outer loop last took them."""
         self.episode_age = np.zeros(devices)
         """Mean age of every device in the last episode that ended, by the released code's estimator, in seconds."""
+        self._begin(np.arange(lanes))
 
     def observe(
         self,
@@ -198,9 +213,12 @@ class Recorder:
         nothing = np.zeros(0, np.int64)
         waits = Closed(nothing, nothing, self._wait[:0, 0])
         servers = Closed(nothing, nothing, self._server[:0, 0])
-        if updating.any():
+        if updating.all():  # the usual case of a single lane
+            waits = self._complete(lanes, devices, observation)
+        elif not updating.any():
+            servers = self._generate(lanes, devices, observation)
+        else:
             waits = self._complete(lanes[updating], devices[updating], observation[updating])
-        if not updating.all():
             servers = self._generate(lanes[~updating], devices[~updating], observation[~updating])
         return waits, servers
 
@@ -284,13 +302,26 @@ class Recorder:
         with np.errstate(invalid="ignore"):
             ages = np.where(done > 0.0, (self._area[1][lanes] - 0.5 * self._delay[lanes] ** 2) / done, np.nan)
         self.episode_age[...] = np.where(np.isnan(ages[-1]), self.episode_age, ages[-1])
-        self._open[:, lanes] = False
         self._fresh[:, lanes] |= not self.joined_episodes
         for array in (self._cost, self._time, self._delay, self._age, self._last_done):
             array[lanes] = 0.0
         self._area[:, lanes] = 0.0
+        self._begin(lanes)
         means: NDArray[np.float64] = np.nanmean(ages, axis=1)
         return means
+
+    def _begin(self, lanes: Lanes) -> None:
+        """No decision is open in these lanes but, where they are recorded, the placements of the first tasks."""
+        self._open[:, lanes] = False
+        for records in (self._wait, self._server):
+            records["cost"][lanes] = records["duration"][lanes] = 0.0
+        if self._placed is not None:
+            queues = np.bincount(self._placed, minlength=self.features.n_edges + 1)[1:].astype(np.float32)
+            nothing = np.zeros((1, _QUEUES + self.features.n_edges), np.float32)
+            self._server["x"][lanes] = self.features.server(nothing, queues[None])
+            self._server["server"][lanes], self._server["ended"][lanes] = self._placed, False
+            self._server["first"][lanes] = self._fresh[1, lanes]
+            self._open[1, lanes] = True
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Live arrays that later training depends on."""

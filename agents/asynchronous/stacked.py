@@ -79,9 +79,7 @@ class Stack:
         self._sizes = [prod(shape) for shape in shapes.values()]
         ends = list(accumulate(self._sizes))
         self._places = {name: slice(end - size, end) for name, end, size in zip(shapes, ends, self._sizes, strict=True)}
-        self._names: dict[str, list[str]] = {}
-        for name in shapes:
-            self._names.setdefault(name.rpartition(".")[0], []).append(name)
+        self._known: dict[tuple[str, ...], tuple[list[str], list[int]]] = {}
         self.rate, self.max_norm = rate, max_norm
         self.theta = torch.zeros(devices, sum(self._sizes))
         self._first, self._second = torch.zeros_like(self.theta), torch.zeros_like(self.theta)
@@ -102,13 +100,18 @@ class Stack:
         return {name: part.view(-1, *shape) for part, (name, shape) in zip(parts, self._shapes.items(), strict=True)}
 
     def at(self, rows: Rows, *layers: str) -> Parameters:
-        """Parameters of some layers of some devices, for use without a gradient."""
-        theta = self.theta[rows]
-        return {
-            name: theta[:, self._places[name]].view(-1, *self._shapes[name])
-            for layer in layers
-            for name in self._names[layer]
-        }
+        """Parameters of some successive layers of some devices, for use without a gradient."""
+        names, sizes = self._parts(layers)
+        begin = self._places[names[0]].start
+        parts = self.theta[:, begin : begin + sum(sizes)][rows].split(sizes, 1)
+        return {name: part.view(-1, *self._shapes[name]) for name, part in zip(names, parts, strict=True)}
+
+    def _parts(self, layers: tuple[str, ...]) -> tuple[list[str], list[int]]:
+        """Names and sizes of the parameters of some layers; worked out once, because every decision asks."""
+        if layers not in self._known:
+            names = [name for name in self._shapes if name.rpartition(".")[0] in layers]
+            self._known[layers] = (names, [prod(self._shapes[name]) for name in names])
+        return self._known[layers]
 
     def leaf(self, rows: slice) -> Tensor:
         """Parameters (D, P) of some devices, from which a gradient can be taken; hand it to `step`."""

@@ -108,12 +108,13 @@ class RecurrentCriticPPO:
             Actions in [-1, 1], shape (n,), and the fields of their records.
         """
         index = torch.from_numpy(devices)
-        mean, variance = self._law(self.actor.at(index, *_ACTOR), torch.from_numpy(features).unsqueeze(1))
-        noise = torch.from_numpy(random.standard_normal(mean.shape, np.float32))
-        sample = mean + variance.sqrt() * noise
-        log_prob = _log_prob(sample, mean, variance).squeeze(1).numpy()
-        action = sample.clamp(-1.0, 1.0).squeeze(1).numpy()
-        scored = action if "clamped_actions_scored" in self._defects else sample.squeeze(1).numpy()
+        law = self._law(self.actor.at(index, *_ACTOR), torch.from_numpy(features).unsqueeze(1))
+        mean, variance = (part.numpy()[:, 0] for part in law)
+        noise = random.standard_normal(len(lanes), np.float32)
+        sample = mean + np.sqrt(variance) * noise
+        log_prob = -0.5 * (noise * noise + np.log(2.0 * np.float32(math.pi) * variance))
+        action = np.minimum(np.maximum(sample, -1.0), 1.0)
+        scored = action if "clamped_actions_scored" in self._defects else sample
         history = self.history
         fields = {
             "action": scored,
@@ -134,6 +135,8 @@ class RecurrentCriticPPO:
 
     def add(self, closed: Closed) -> None:
         """Take closed records."""
+        if not len(closed.lanes):
+            return
         at = (closed.lanes, closed.devices)
         closed.records["next_memory"] = self.history.states[closed.lanes]
         self._store[(*at, self._counts[at])] = closed.records

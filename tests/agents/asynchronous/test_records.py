@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from edgewise.agents.asynchronous.records import Closed, Features, Pricing, Recorder
+from edgewise.agents.asynchronous.records import Closed, Features, Pricing, Recorder, initial_servers
 
 LANE = np.array([0])
 Y0 = 2.0  # first delay; then: wait 1 s, a dropped attempt of 0.5 s, an accepted one of 0.5 s, wait 1 s
@@ -113,6 +113,28 @@ def test_an_episodes_end_leaves_open_decisions_and_gives_the_released_estimate()
             recorder.decide_wait(LANE, obs, **{name: np.array([value]) for name, value in values.items()})
         assert wait.records["first"].tolist() == [not joined]
         assert wait.records["sum_duration"].tolist() == [6.0]
+
+
+def test_the_placement_of_first_tasks_is_recorded_on_demand() -> None:
+    placed = initial_servers(7, 2, 2)
+    assert placed.tolist() == [1, 2, 1, 2, 0, 0, 0]
+    env: Any = gymnasium.make("edgewise/AoIOffloadGame-v0", n_devices=7, initial_queue_limit=2)
+    env.reset(seed=0)
+    found = env.unwrapped.statistics()["servers"]  # nothing was chosen yet: whoever completes first was placed
+    assert (found == 0).all()
+    assert (env.unwrapped.get_state()["device"]["place"][0] == placed).all()
+    for defects, cost in (({}, 8.0 + 2.5), ({"drops_unrecorded": True}, 8.0)):
+        recorder = Recorder(1, 7, Features(2, published=False), 3, placed=placed, **defects)
+        for _ in range(2):
+            obs = observation(0, 4.0, 4.0, (1.0, 1.0), device=1)
+            recorder.observe(LANE, obs, np.array([8.0]), np.array([4.0]), np.array([4.0]))
+            obs = observation(1, 4.0, 5.0, (1.0, 1.0), device=1)
+            _, closed = recorder.observe(LANE, obs, np.array([2.5]), np.array([1.0]), np.array([5.0]))
+            (record,) = closed.records
+            assert (record["server"], record["cost"], record["first"]) == (2, cost, True)
+            assert record["x"] == pytest.approx(np.log1p([0.0, 2.0, 2.0]))
+            recorder.decide_server(LANE, obs, np.array([1]))
+            recorder.end_episode(LANE)
 
 
 def test_published_columns() -> None:
