@@ -11,8 +11,11 @@ PAGES = sorted(DOCS.rglob("*.md"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every page; those about RLlib are made from code that needs Ray."""
     if "page" in metafunc.fixturenames:
-        metafunc.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(DOCS)))
+        for_rllib = [path for path in PAGES if "edgewise.agents.rllib" in path.read_text()]
+        pages = [pytest.param(path, marks=[pytest.mark.ray] if path in for_rllib else []) for path in PAGES]
+        metafunc.parametrize("page", pages, ids=lambda path: str(path.relative_to(DOCS)))
 
 
 @pytest.fixture(scope="session")
