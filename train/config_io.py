@@ -10,6 +10,7 @@ import re
 import types
 from collections.abc import Hashable, Iterator, Sequence
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -39,14 +40,16 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
 def packaged() -> list[str]:
     """Names of the configs shipped with the package, for example ``aoi_offload/demo``."""
-    root = resources.files("edgewise") / "configs"
-    folders = sorted((entry for entry in root.iterdir() if entry.is_dir()), key=lambda entry: entry.name)
-    return [
-        f"{folder.name}/{file.name.removesuffix('.yaml')}"
-        for folder in folders
-        for file in sorted(folder.iterdir(), key=lambda entry: entry.name)
-        if file.name.endswith(".yaml")
-    ]
+    return sorted(_names(resources.files("edgewise") / "configs"))
+
+
+def _names(folder: Traversable, prefix: str = "") -> Iterator[str]:
+    """Names of the configs in a folder and below."""
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _names(entry, f"{prefix}{entry.name}/")
+        elif prefix and entry.name.endswith(".yaml"):
+            yield prefix + entry.name.removesuffix(".yaml")
 
 
 def read_yaml(name: str) -> dict[str, Any]:

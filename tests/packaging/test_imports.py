@@ -92,11 +92,12 @@ def test_module_prefix_registers_in_a_fresh_process(env_id: str) -> None:
         ("rich", ["envs"], "cli"),
         ("torch", ["train", "aoi_offload/demo", "--out", "run"], "sb3"),
         ("stable_baselines3", ["train", "aoi_offload/demo", "--out", "run"], "sb3"),
+        ("ray", ["train", "aoi_offload/game/demo", "--out", "run"], "rllib"),
         # Before anything is evaluated, even before the run folder is looked for.
         ("matplotlib", ["evaluate", "run"], "eval"),
         ("jinja2", ["evaluate", "run"], "eval"),
     ],
-    ids=["tyro", "rich", "torch", "stable_baselines3", "matplotlib", "jinja2"],
+    ids=["tyro", "rich", "torch", "stable_baselines3", "ray", "matplotlib", "jinja2"],
 )
 def test_command_names_the_missing_extra(wheel_contents: Path, missing: str, command: list[str], extra: str) -> None:
     done = run(wheel_contents, f"from edgewise.cli.main import main; sys.exit(main({command!r}))", missing)
@@ -106,14 +107,20 @@ def test_command_names_the_missing_extra(wheel_contents: Path, missing: str, com
     assert not (wheel_contents / "run").exists(), "nothing half-written"
 
 
-@pytest.mark.parametrize("missing", ["torch", "stable_baselines3"])
+@pytest.mark.parametrize(
+    ("missing", "extra", "folders"),
+    [
+        ("torch", "sb3", ("agents/sb3/", "agents/networks/", "agents/asynchronous/")),
+        ("stable_baselines3", "sb3", ("agents/sb3/",)),
+        ("ray", "rllib", ("agents/rllib/",)),
+    ],
+)
 def test_every_learner_module_names_the_missing_extra(
-    wheel_contents: Path, source_files: list[str], missing: str
+    wheel_contents: Path, source_files: list[str], missing: str, extra: str, folders: tuple[str, ...]
 ) -> None:
-    folders = ("agents/sb3/", "agents/networks/") if missing == "torch" else ("agents/sb3/",)
     paths = [Path(name) for name in source_files if name.startswith(folders) and name.endswith(".py")]
     modules = [".".join(["edgewise", *path.with_suffix("").parts]).removesuffix(".__init__") for path in paths]
-    assert "edgewise.agents.sb3.ppo" in modules
+    assert len(modules) > 5
     code = f"""
 import importlib
 from edgewise.envs.core.errors import MissingExtraError
@@ -121,7 +128,7 @@ for name in {modules!r}:
     try:
         importlib.import_module(name)
     except MissingExtraError as error:
-        assert "edgewise[sb3]" in str(error), error
+        assert "edgewise[{extra}]" in str(error), error
         print(name)
 """
     assert succeed(wheel_contents, code, missing).split() == modules

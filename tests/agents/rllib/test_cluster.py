@@ -91,7 +91,7 @@ def test_the_same_command_trains_on_a_cluster_of_two_nodes(two_nodes, tmp_path, 
 
     monkeypatch.setattr(trainer, "make_learner", watched)
     run = tmp_path / "run"
-    arguments = ["train", "aoi_offload/game_demo", "--out", str(run), "--steps", "4000", "--log_every", "1000"]
+    arguments = ["train", "aoi_offload/game/demo", "--out", str(run), "--steps", "4000", "--log_every", "1000"]
     arguments += ["--env.preset", "small", "--env.num_envs", "8", "--checkpoints.evaluate", "false"]
     arguments += ["--cluster.num_env_runners", "2", "--cluster.address", two_nodes]
     assert main(arguments) == 0
