@@ -26,6 +26,7 @@ def make_app() -> SubcommandApp:
     app.command(train)
     app.command(evaluate)
     app.command(report)
+    app.command(compare)
     app.command(verify)
     app.command(simulate, name="simulate", help="Run scripted policies in the compiled simulator.")
     app.command(reproduce)
@@ -104,6 +105,27 @@ def report(run: Run) -> int:
     from ..eval.report import write_report
 
     print(f"report: {write_report(run)}")
+    return 0
+
+
+def compare(
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN ...")],
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None,
+) -> int:
+    """Put evaluated runs of one system into one table, learned policies beside scripted ones.
+
+    Args:
+        runs: Run folders; those that differ in their seed only form one row.
+        out: Folder of comparison.json, comparison.md and comparison.html; default runs/comparison.
+    """
+    from ..eval.compare import compare as compare_runs
+    from ..eval.compare import write
+    from ..eval.compare_page import print_comparison
+
+    comparison = compare_runs(runs)
+    print_comparison(comparison)
+    for path in write(comparison, out or Path("runs") / "comparison"):
+        print(path)
     return 0
 
 

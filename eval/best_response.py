@@ -19,6 +19,9 @@ ENV_ID = "edgewise/AoIOffload-v0"
 LANES = 512
 EPISODE = 300.0
 """Length of a training episode, s."""
+# Tuned on the paper's system: many lanes, as the others' decisions are asked for in batches, and few steps of each.
+STEPS = 8
+SETTINGS = {"n_steps": STEPS, "learning_rate": 2e-3, "gae_lambda": 0.5, "ent_coef": 0.01}
 
 
 class _Relabelled:
@@ -69,13 +72,15 @@ def train_deviation(
         others: dict[str, Any] = {"background": profile[0], "background_wait": profile[1]}
     else:
         others = {"background": BatchBackground(_Relabelled(profile, device).act)}
+    lanes = min(LANES, max(decisions // 64, 2))
     model = build(
         "fractional_ppo",
         ENV_ID,
         {"params": _exchanged(params, device), "horizon": EPISODE, **others},
-        num_envs=min(LANES, max(decisions // 64, 1)),
+        num_envs=lanes,
         seed=(seed + 1 + device) % RUN_SEED_LIMIT,
-        ent_coef=0.01,
+        batch_size=min(1024, STEPS * lanes),
+        **SETTINGS,
     )
     model.learn(decisions)
     return policy_of(model)

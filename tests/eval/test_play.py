@@ -1,0 +1,113 @@
+"""The loop that plays the game: the same counters as the compiled simulation, any mix of horizons, at speed."""
+
+import time
+
+import numpy as np
+import pytest
+
+from edgewise.envs.aoi_offload.params import AoIParams
+from edgewise.envs.aoi_offload.policies import ScriptedPolicy
+from edgewise.envs.aoi_offload.simulate import simulate
+from edgewise.envs.core.errors import InvalidInputError
+from edgewise.eval.play import everyone, play
+
+PARAMS = AoIParams.make("paper", n_devices=6, drop="authors:1.5")
+
+
+class Fixed:
+    """Every device goes to one place and waits the same time; notes what it sees."""
+
+    def __init__(self, place=1, wait=0.25):
+        self.place, self.wait, self.shapes, self.devices = place, wait, [], set()
+
+    def act(self, obs):
+        self.shapes.append(obs.shape)
+        self.devices |= set(obs[:, 0].astype(int))
+        return {"server": np.full(len(obs), self.place), "wait": np.full((len(obs), 1), self.wait, np.float32)}
+
+
+def same(found, expected, lanes=slice(None)):
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name][lanes], values, err_msg=name)
+
+
+def test_all_devices_of_all_lanes_and_the_counters_of_the_compiled_run():
+    policy = Fixed()
+    found = play(PARAMS, everyone(policy), range(5, 12), 80.0, warmup=10.0)
+    compiled = simulate(PARAMS, "server:1", "fixed:0.25", horizon=80.0, seeds=range(5, 12), warmup=10.0)
+    same(found, compiled.statistics)
+    assert policy.devices == set(range(6))
+    assert policy.shapes[0] == (7, 7)
+
+
+def test_every_lane_has_its_own_horizon():
+    horizons = np.array([30.0, 120.0, 75.5])
+    found = play(PARAMS, everyone(Fixed()), [1, 2, 3], horizons)
+    for lane, horizon in enumerate(horizons):
+        alone = simulate(PARAMS, "server:1", "fixed:0.25", horizon=float(horizon), seeds=[1 + lane])
+        same(found, alone.statistics, slice(lane, lane + 1))
+
+
+def test_some_devices_may_follow_rules_inside_the_simulator():
+    policy = Fixed(place=2, wait=0.5)
+    found = play(PARAMS, everyone(policy), [4, 5], 90.0, agents=[1, 3], others=("server:1", "fixed:0"))
+    pair = [(device, "server:2", "fixed:0.5") for device in (1, 3)]
+    same(found, simulate(PARAMS, "server:1", "fixed:0", horizon=90.0, seeds=[4, 5], deviator=pair).statistics)
+    assert policy.devices == {1, 3}
+
+
+def test_an_action_out_of_range_is_one_clear_error():
+    with pytest.raises(InvalidInputError, match="wait of lane 0"):
+        play(PARAMS, everyone(Fixed(wait=9.0)), [1, 2], 20.0)
+
+
+def test_a_horizon_before_the_first_decision_plays_nothing():
+    policy = Fixed()
+    found = play(PARAMS, everyone(policy), [1], 1e-9)
+    assert policy.shapes == []
+    assert found["completions"].sum() == 0
+
+
+def test_an_episode_that_does_not_end_is_an_error(monkeypatch):
+    monkeypatch.setattr("edgewise.eval.play.MAX_DECISIONS", 20)
+    with pytest.raises(InvalidInputError, match=r"2 of 2 episodes did not reach 50 s within 20 decisions"):
+        play(PARAMS, everyone(Fixed()), [1, 2], 50.0)
+
+
+def test_a_network_of_two_layers_decides_fast_enough_for_long_stretches():
+    """Measured quiet: above 800 000 decisions per second of CPU time; here only that it is not the Gymnasium loop."""
+    torch = pytest.importorskip("torch")
+    layers = [torch.nn.Linear(6, 64), torch.nn.Tanh(), torch.nn.Linear(64, 64), torch.nn.Tanh(), torch.nn.Linear(64, 4)]
+    network = torch.nn.Sequential(*layers)
+    count = 0
+
+    def decide(obs, lanes):
+        nonlocal count
+        count += len(obs)
+        with torch.no_grad():
+            out = network(torch.as_tensor(obs[:, 1:])).numpy()
+        return 1 + out[:, :2].argmax(axis=1), np.clip(out[:, 2], 0.5, 1.5)
+
+    params = AoIParams.make("paper")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        play(params, decide, range(512), 0.5)
+        count, start = 0, time.process_time()
+        play(params, decide, range(512), 12.0)
+        assert count / (time.process_time() - start) > 150_000
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_scripted_policies_play_too():
+    policy = ScriptedPolicy("jsq", "fixed:0.4", params=PARAMS)
+
+    class Plain:
+        def act(self, obs):
+            return policy.act(obs[:, 1:])
+
+    found = play(PARAMS, everyone(Plain()), range(32), 200.0)
+    compiled = simulate(PARAMS, "jsq", "fixed:0.4", horizon=200.0, seeds=32)
+    ages = (found["area"] / found["time"]).mean()
+    assert ages == pytest.approx(compiled.ages.mean(), rel=0.01)  # ties are broken by other draws
