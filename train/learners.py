@@ -54,11 +54,6 @@ class Learner(Protocol):
         """Release the environments."""
 
 
-def extra_of(config: TrainConfig) -> str:
-    """The extra of this package that brings the learner's library."""
-    return "rllib" if config.learner.algorithm in RLLIB_LEARNERS else "sb3"
-
-
 def make_learner(config: TrainConfig) -> Learner:
     """Build the learner of a configuration, with every library's generator seeded from the run's seed.
 
@@ -89,8 +84,8 @@ def make_learner(config: TrainConfig) -> Learner:
 
 
 def _asynchronous_learner(config: TrainConfig) -> Learner:
-    for module in ("torch", "safetensors"):
-        require(module, "sb3")
+    require("torch", "sb3")
+    require("safetensors", "sb3")
     from ..agents.asynchronous.learner import RecurrentD3QNPPO
 
     return RecurrentD3QNPPO(
@@ -104,8 +99,8 @@ def _asynchronous_learner(config: TrainConfig) -> Learner:
 
 
 def _torch_learner(config: TrainConfig) -> Learner:
-    for module in ("torch", "safetensors"):
-        require(module, "sb3")
+    require("torch", "sb3")
+    require("safetensors", "sb3")
     from ..agents.asynchronous.learner import RecurrentD3QNPPO
 
     return RecurrentD3QNPPO(
@@ -118,9 +113,14 @@ def _torch_learner(config: TrainConfig) -> Learner:
     )
 
 
+def _require_rllib() -> None:
+    require("torch", "rllib")
+    require("ray.rllib", "rllib")
+    require("safetensors", "rllib")
+
+
 def _rllib_learner(config: TrainConfig) -> Learner:
-    for module in ("torch", "ray.rllib", "safetensors"):
-        require(module, "rllib")
+    _require_rllib()
     from ..agents.rllib.learner import RLlibLearner
 
     assert isinstance(config.learner, AsyncFractionalConfig)
@@ -138,8 +138,7 @@ def _rllib_learner(config: TrainConfig) -> Learner:
 
 def _rllib_policy(config: TrainConfig, snapshot: Snapshot) -> Policy:
     """Without an Algorithm: no workers and no cluster are needed to act."""
-    for module in ("torch", "ray.rllib", "safetensors"):
-        require(module, "rllib")
+    _require_rllib()
     from ..agents.rllib.build import algorithm_config
     from ..agents.rllib.learner import policy_from_snapshot
 

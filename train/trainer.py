@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..agents.config import RLLIB_LEARNERS
 from ..envs.core.errors import CheckpointError
 from ..envs.core.extras import require
 from . import atomic, checkpoint
 from .config import TrainConfig
-from .learners import Learner, Policy, extra_of, make_learner
+from .learners import Learner, Policy, make_learner
 from .progress import Progress, Silent
 from .run_folder import MetricsFile, RunFolder, create, open_run, versions
 
@@ -75,7 +76,7 @@ def train(
     """
     # first what can fail for want of something, so that a configuration that cannot run leaves no folder behind
     if config.tensorboard:
-        require("tensorboard", extra_of(config))
+        _require_tensorboard(config)
     learner = make_learner(config)
     try:
         run = create(Path(out), config, sys.argv if command is None else command, overwrite)
@@ -118,6 +119,8 @@ def resume(
             progress.message(
                 f"{run.path}: package versions differ from those in run.json; exact repetition is not assured"
             )
+        if run.config.tensorboard:
+            _require_tensorboard(run.config)
         learner = make_learner(run.config)
         try:
             return _Loop(run, learner, evaluator, progress, state).run(stop_at)
@@ -169,7 +172,7 @@ class _Loop:
             self._seconds = float(state.manifest.trainer["seconds"])
             size = int(state.manifest.trainer["metrics_bytes"])
         self._metrics = MetricsFile(run.metrics, size)
-        self._board = _tensorboard(run.tensorboard, learner.steps, self._config) if self._config.tensorboard else None
+        self._board = _tensorboard(run.tensorboard, learner.steps) if self._config.tensorboard else None
         self._started = time.monotonic()
 
     def run(self, stop_at: int | None) -> RunResult:
@@ -250,8 +253,16 @@ class _Loop:
             raise atomic.storage_error(self._run.tensorboard, error) from error
 
 
-def _tensorboard(folder: Path, step: int, config: TrainConfig) -> Any:
+def _tensorboard(folder: Path, step: int) -> Any:
     """A TensorBoard writer whose readers discard what an interrupted process wrote after `step`, all of it at 0."""
-    require("tensorboard", extra_of(config))
-    writer = require("torch.utils.tensorboard", extra_of(config)).SummaryWriter
-    return writer(str(folder), purge_step=step + 1)
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=step + 1)
+
+
+def _require_tensorboard(config: TrainConfig) -> None:
+    """Name the extra of the learner that is used."""
+    if config.learner.algorithm in RLLIB_LEARNERS:
+        require("tensorboard", "rllib")
+    else:
+        require("tensorboard", "sb3")

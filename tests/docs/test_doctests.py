@@ -17,7 +17,13 @@ MODULES = [
 WITH_EXAMPLES = {f"edgewise.envs.aoi_offload.{name}" for name in ("env", "game", "stream")}
 
 
-@pytest.mark.parametrize("name", MODULES)
+def needs_ray(name: str) -> bool:
+    return name.startswith("edgewise.agents.rllib")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.ray] if needs_ray(name) else []) for name in MODULES]
+)
 def test_examples(name: str) -> None:
     result = doctest.testmod(importlib.import_module(name))
     assert result.failed == 0
