@@ -69,6 +69,22 @@ def advantages(delta: Floats, carry: Floats, last: Flags) -> Floats:
     return accumulate(table[0], table[1], np.zeros(table.shape[1:], np.bool_))[step, chain]
 
 
+def running_sums(group: Indices, values: Floats) -> Floats:
+    """Cumulative sums within each group, the own value included.
+
+    Args:
+        group: group of each value, shape (n,).
+        values: shape (n,).
+    """
+    order = np.argsort(group, kind="stable")
+    sums = np.cumsum(values[order])
+    first = np.r_[True, group[order][1:] != group[order][:-1]][: len(order)]
+    before = np.r_[0.0, sums[:-1]][: len(order)]
+    result = np.empty(len(order))
+    result[order] = sums - before[np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))]
+    return result
+
+
 def cycle_rates(
     chain: Indices, completion: Flags, delay: Floats, cost: Floats, duration: Floats, trapezoid: bool
 ) -> Floats:

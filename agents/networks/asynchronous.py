@@ -70,6 +70,7 @@ class HybridActor(nn.Module):
         family: law of the wait.
         init_mean: wait before training, as a share of its range.
         init_scale: its spread before training (of the logit for `squashed`).
+        min_scale: its least spread, which `clamp` keeps; 0: none.
         learn: which parts the law covers; the others count neither in log-probability nor in entropy.
     """
 
@@ -83,6 +84,7 @@ class HybridActor(nn.Module):
         family: Family = "squashed",
         init_mean: float = 0.1,
         init_scale: float = 1.0,
+        min_scale: float = 0.0,
         learn: Learn = "both",
     ) -> None:
         super().__init__()
@@ -97,6 +99,7 @@ class HybridActor(nn.Module):
         self.choice = StackedLinear(self.members, widths[-1], n_edges + 1, gain=0.01)
         self.location = StackedLinear(self.members, widths[-1], 2 if family == "beta" else 1, gain=0.01)
         nn.init.constant_(self.location.bias, first_location(family, init_mean))
+        self.least = math.log(min_scale) if min_scale > 0.0 else -math.inf
         self.log_scale = nn.Parameter(torch.full((self.members, 1), math.log(init_scale)))
         self.log_scale.requires_grad_(family != "beta" and learn != "server")
 
@@ -109,6 +112,11 @@ class HybridActor(nn.Module):
         parameters = self.parameters_of(self.features(observation), device)
         law = continuous_law(self.family, parameters.location, parameters.log_scale)
         return HybridDistribution(parameters.logits, law, (choice, wait))
+
+    @torch.no_grad()
+    def clamp(self) -> None:
+        """Put the spread back to its least value: without exploration nothing is learned about waits."""
+        self.log_scale.clamp_(min=self.least)
 
     def parameters_of(self, features: Tensor, device: Tensor) -> ActorParameters:
         """Parameters of the law for features (n, width) of devices (n,)."""

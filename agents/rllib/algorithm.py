@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
 from ray.rllib.algorithms.ppo import PPO, PPOConfig
@@ -13,14 +13,17 @@ from ..networks.hybrid import Family
 from .callbacks import DinkelbachCallback
 from .env_runner import EventStreamEnvRunner
 from .module import AsyncFractionalModule
-from .pricing import PricingSettings
+from .pricing import Chain, PricingSettings
 from .torch_learner import AsyncFractionalTorchLearner
 
 _MODEL = (
-    *("n_devices", "parameters", "ignored", "hidden", "family", "init_mean", "init_scale", "learn"),
+    *("n_devices", "parameters", "ignored", "hidden", "family", "init_mean", "init_scale", "min_scale", "learn"),
     *("critic", "critic_hidden", "gru_width"),
 )
-_PRICING = (*("fractional", "trapezoid", "ratio", "shared_ratio", "omega", "horizon", "gamma", "winsorise"),)
+_PRICING = (*("fractional", "ratio", "shared_ratio", "omega", "horizon", "gamma", "winsorise"),)
+
+
+_LAMBDA = {"device": 0.9, "system": 0.95}
 
 
 class AsyncFractionalAlgorithmConfig(PPOConfig):
@@ -48,31 +51,32 @@ class AsyncFractionalAlgorithmConfig(PPOConfig):
         self.merge_env_runner_states = False  # there are no connector states to merge
         self.add_default_connectors_to_learner_pipeline = False
         self.callbacks_class = DinkelbachCallback
-        self.lr: Any = 1e-3
+        self.lr: Any = 2e-3
         self.critic_lr: Any = None
-        self.lambda_ = 0.9
+        self.lambda_: Any = None
         self.gamma: Any = None
         self.clip_param, self.grad_clip = 0.2, 0.5
-        self.num_epochs, self.minibatch_size = 4, 2048
+        self.num_epochs, self.minibatch_size = 4, 4096
         self.vf_loss_coeff = 0.5
         self.use_kl_loss = False
         self.n_devices: int | None = None
         self.parameters: Parameters = "shared"
         self.ignored: tuple[int, ...] = ()
         self.hidden: tuple[int, ...] = (64, 64)
-        self.family: Family = "squashed"
-        self.init_mean, self.init_scale = 0.1, 1.0
+        self.family: Family = "censored"
+        self.init_mean, self.init_scale, self.min_scale = 0.33, 0.15, 0.05
         self.learn: Learn = "both"
         self.fixed_wait, self.server_rule = "fixed:0", "jsq"
-        self.critic: CriticKind | str = "recurrent"
+        self.critic: CriticKind | Literal["table", "lstd"] = "table"
         self.critic_hidden: tuple[int, ...] = (64, 64)
         self.gru_width = 64
         self.critic_memory = 10.0
         self.segment = 64
-        self.fractional, self.trapezoid = True, True
+        self.chain: Chain | None = None
+        self.fractional = True
         self.ratio: float | None = None
         self.shared_ratio = False
-        self.omega = 0.1
+        self.omega = 0.2
         self.horizon: float | None = None
         self.winsorise = 0.001
 
@@ -81,25 +85,39 @@ class AsyncFractionalAlgorithmConfig(PPOConfig):
 
         Args:
             **kwargs: ``critic_lr``, ``parameters``, ``ignored``, ``hidden``, ``family``, ``init_mean``, ``init_scale``,
-                ``learn``, ``fixed_wait``, ``server_rule`` (actor); ``critic``, ``critic_hidden``, ``gru_width``,
-                ``critic_memory``, ``segment`` (critic); ``fractional``, ``trapezoid``, ``ratio``, ``shared_ratio``,
-                ``omega``, ``horizon``, ``winsorise`` (pricing); ``n_devices``; and everything `PPOConfig.training`
-                takes, of which ``gamma`` is a discount per decision (None: not used).
+                ``min_scale``, ``learn``, ``fixed_wait``, ``server_rule`` (actor); ``critic``, ``critic_hidden``,
+                ``gru_width``, ``critic_memory``, ``segment`` (critic); ``chain`` (None: ``system`` under a team
+                objective), ``fractional``, ``ratio``, ``shared_ratio``, ``omega``, ``horizon``, ``winsorise``
+                (pricing); ``n_devices``; and everything `PPOConfig.training` takes, of which ``gamma`` is a discount
+                per decision (None: not used) and ``lambda_`` is 0.95 per event of a system chain and 0.9 per decision
+                of a device if None.
         """
-        own = {"critic_lr", "fixed_wait", "server_rule", "critic_memory", "segment", *_MODEL, *_PRICING}
+        own = {"critic_lr", "fixed_wait", "server_rule", "critic_memory", "segment", "chain", *_MODEL, *_PRICING}
         for name in own & kwargs.keys():
             value = kwargs.pop(name)
             if value is not NotProvided:
                 setattr(self, name, tuple(value) if isinstance(value, list) else value)
         return super().training(**kwargs)
 
+    def validate(self) -> None:
+        """Check what RLlib checks, and that a minibatch fits into an iteration: it would be filled with copies."""
+        super().validate()
+        batch = self.total_train_batch_size // max(1, self.num_learners)
+        if self.minibatch_size is not None and self.minibatch_size > batch:
+            self._value_error(f"minibatch_size ({self.minibatch_size}) must be <= decisions per learner ({batch})")
+        self.pricing_settings()
+
     def pricing_settings(self) -> PricingSettings:
         """How the learner prices decisions."""
-        chosen = {name: getattr(self, name) for name in _PRICING}
+        team = self.env_config.get("objective") == "team"
+        chain: Chain = self.chain or ("system" if team else "device")
+        lam = _LAMBDA[chain] if self.lambda_ is None else self.lambda_
         return PricingSettings(
-            **chosen,
-            lam=self.lambda_,
-            per_device_gain=self.parameters == "per_device",
+            chain=chain,
+            trapezoid=not team,
+            lam=lam,
+            per_device_gain=self.parameters == "per_device" and chain == "device",
+            **{name: getattr(self, name) for name in _PRICING},
         )
 
     def get_default_rl_module_spec(self) -> RLModuleSpec:

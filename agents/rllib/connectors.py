@@ -13,8 +13,10 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.evaluation.postprocessing import Postprocessing
 
 from ...envs.aoi_offload.state import DELAY, JOINT, KIND, UPDATE
+from ...envs.core.errors import InvalidInputError
 from ..fractional.transitions import Transitions, advantages, cycle_rates, transitions
 from ..networks.asynchronous import EventCritic, Window
+from ..networks.event_table import table_features, table_width
 from ..networks.features import N_KINDS
 from .events import Episode, Events, events_of
 from .module import CARRIER, CONTEXT, DEVICE, ELAPSED, ROWS, AsyncFractionalModule
@@ -36,9 +38,12 @@ class SemiMarkovAdvantages(ConnectorV2):
 
     The whole learner pipeline in one piece. A decision of a device is trained on in the chunk in which its *outcome*,
     the device's next decision, falls, exactly once, also if the decision itself lies in the lookback; a decision
-    without outcome is masked. Reward is -(cost - ratio * duration) with the deciding device's ratio, from raw cost and
-    duration in the infos. Values are differential for the average criterion (default), or discounted by
-    ``exp(-duration / horizon)`` or per decision. Advantages are standardised per kind of decision.
+    without outcome is masked. Where all devices share one cost (team objective), ``chain="system"`` makes the next
+    decision of *any* device the outcome: the noise of what the others do in a device's own interval is gone.
+
+    Reward is -(cost - ratio * duration) with the deciding device's ratio, from raw cost and duration in the infos.
+    Values are differential for the average criterion (default), or discounted by ``exp(-duration / horizon)`` or per
+    decision. Advantages are standardised per kind of decision.
 
     Works on the episodes of `EventStreamEnvRunner` and of RLlib's own single- and multi-agent env runners.
 
@@ -67,10 +72,11 @@ class SemiMarkovAdvantages(ConnectorV2):
         any_module = next(iter(modules.values()))
         events = events_of(episodes, any_module.n_edges, any_module.n_devices)
         self._measure(events, metrics)
-        chains = _chains(events, any_module.n_devices)
+        device, system = _chains(events, any_module.n_devices)
+        follow = system if self.pricing.settings.chain == "system" else device
         for number, name in enumerate(events.modules):
-            found = _trainable(events, transitions(chains.ravel()), number)
-            batch[name] = self._batch(events, chains, found, modules[name], self.pricing.critics[name])
+            found = _trainable(events, transitions(follow), number)
+            batch[name] = self._batch(events, device, found, modules[name], self.pricing.critics[name])
             if shared_data is not None:  # rows of the batch are whole segments
                 shared_data[f"_zero_padded_for_mid={name}"] = True
         return batch
@@ -88,7 +94,7 @@ class SemiMarkovAdvantages(ConnectorV2):
     def _batch(
         self,
         events: Events,
-        chains: NDArray[np.int64],
+        chain: NDArray[np.int64],
         found: Transitions,
         module: AsyncFractionalModule,
         critic: CriticScale,
@@ -99,7 +105,7 @@ class SemiMarkovAdvantages(ConnectorV2):
         fresh = not critic.calibrated
         if fresh:
             _calibrate(window, found, module)
-        cost, duration = self._outcomes(events, chains, found)
+        cost, duration = self._outcomes(events, chain, found)
         known = np.isfinite(cost)
         found, cost, duration = found.select(known), cost[known], duration[known]
         alive = ~events.terminal.ravel()[found.end]
@@ -110,7 +116,7 @@ class SemiMarkovAdvantages(ConnectorV2):
             context = module.critic.contexts(window)
             values = _network_values(module.critic, critic, window, context, found, alive)
         else:
-            values = self._linear_values(module, critic, window, found, alive, cost, duration)
+            values = self._linear_values(module, critic, events, found, alive, cost, duration)
         priced = self._price(found, cost, duration, device, *values)
         # Statistics of the first batch change what the actor computes: its log-probabilities are stale, so it rests.
         advantage = np.zeros_like(priced.advantage) if fresh else _standardise(priced.advantage, kind)
@@ -130,21 +136,27 @@ class SemiMarkovAdvantages(ConnectorV2):
         }
         return _segments(result, self.segment)
 
-    def _outcomes(self, events: Events, chains: NDArray[np.int64], found: Transitions) -> tuple[Floats, Floats]:
+    def _outcomes(self, events: Events, chain: NDArray[np.int64], found: Transitions) -> tuple[Floats, Floats]:
         """Cost and duration of transitions, as the learner prices them (NaN: not known)."""
         settings = self.pricing.settings
-        cost, duration = events.cost.ravel(), events.duration.ravel()
+        cost, duration = events.cost.ravel()[found.end], events.duration.ravel()[found.end]
+        if settings.chain == "system":  # what the whole system accrues between two events of whichever devices
+            total, time = events.total_cost.ravel(), events.time.ravel()
+            cost, duration = total[found.end] - total[found.start], time[found.end] - time[found.start]
+            if not np.isfinite(cost).all():
+                raise InvalidInputError("chain: system needs the sums of costs that only EventStreamEnvRunner tells")
         if not settings.fractional:
             completion = (np.isin(events.observation[..., KIND], (UPDATE, JOINT)) & events.pending).ravel()
             delay = events.observation[..., DELAY].ravel().astype(np.float64)
-            cost = cycle_rates(chains.ravel(), completion, delay, cost, duration, settings.trapezoid)
-        return _pulled_in(cost[found.end], settings.winsorise), duration[found.end]
+            sums = events.cost.ravel(), events.duration.ravel()
+            cost = cycle_rates(chain, completion, delay, *sums, settings.trapezoid)[found.end]
+        return _pulled_in(cost, settings.winsorise), duration
 
     def _linear_values(
         self,
         module: AsyncFractionalModule,
         critic: CriticScale,
-        window: Window,
+        events: Events,
         found: Transitions,
         alive: NDArray[np.bool_],
         cost: Floats,
@@ -152,12 +164,10 @@ class SemiMarkovAdvantages(ConnectorV2):
     ) -> tuple[Floats, Floats]:
         """Values (R, 2) of cost and duration at both ends of the transitions, by least squares on the same batch."""
         assert critic.lstd is not None
-        flat = window.observation.flatten(0, 1)
-        ends = [module.actor.features.linear(flat[torch.from_numpy(events)]) for events in (found.start, found.end)]
-        before, after = (features.cpu().numpy() for features, _ in ends)
-        after = after * alive[:, None]
+        features, leverage = _table(module, critic, events) if module.table else _own(module, events)
+        before, after = features[found.start], features[found.end] * alive[:, None]
         discount = None if self.pricing.settings.average else self.pricing.settings.discount(duration)
-        critic.lstd.update(before, after, cost, duration, ends[0][1].cpu().numpy(), discount, pool=pooled)
+        critic.lstd.update(before, after, cost, duration, leverage[found.start], discount, pool=pooled)
         return before @ critic.lstd.solution, after @ critic.lstd.solution
 
     def _price(
@@ -173,7 +183,8 @@ class SemiMarkovAdvantages(ConnectorV2):
         discount = settings.discount(duration)
         carry = settings.lam * discount
         deltas = np.stack([cost, duration], axis=1) + discount[:, None] * after - before
-        ratio = pricing.ratio[device] if settings.fractional else np.zeros(len(device))
+        ratio = pricing.ratio[device] if settings.chain == "device" else pricing.ratio.mean()
+        ratio = ratio * settings.fractional
         reward = _pulled_in(-(deltas[:, 0] - ratio * deltas[:, 1]), settings.winsorise)
         targets = np.empty_like(deltas)
         group, groups = (device, pricing.n_devices) if settings.per_device_gain else (np.zeros_like(device), 1)
@@ -213,10 +224,29 @@ def _calibrate(window: Window, found: Transitions, module: AsyncFractionalModule
         module.critic.features.fit(seen)
 
 
-def _chains(events: Events, n_devices: int) -> NDArray[np.int64]:
-    """The (system, device) of every event, negative for padding, shape (B, T)."""
-    system = np.arange(len(events.device))[:, None]
-    return np.where(events.device >= 0, system * n_devices + events.device, -1)
+def _chains(events: Events, n_devices: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The (system, device) and the system of every event, negative for padding, each shape (B T,)."""
+    system = np.broadcast_to(np.arange(len(events.device))[:, None], events.device.shape)
+    real = events.device >= 0
+    return np.where(real, system * n_devices + events.device, -1).ravel(), np.where(real, system, -1).ravel()
+
+
+def _own(module: AsyncFractionalModule, events: Events) -> tuple[Floats, Floats]:
+    """Linear features (B T, width) of the own observation, and how much each event counts (B T,)."""
+    flat = torch.from_numpy(events.observation).flatten(0, 1).to(module.actor.log_scale.device)
+    features, leverage = module.actor.features.linear(flat)
+    return features.cpu().numpy(), leverage.cpu().numpy()
+
+
+def _table(module: AsyncFractionalModule, critic: CriticScale, events: Events) -> tuple[Floats, Floats]:
+    """Features (B T, width) of the event table, and how much each event counts (B T,)."""
+    wait = 0.5 * (events.carrier[..., 0].astype(np.float64) + 1.0)
+    server = events.carrier[..., 1:].argmax(-1)
+    seen = events.observation, events.device, events.time, server, wait
+    features = table_features(events.table, *seen, module.longest).reshape(-1, table_width(module.n_edges))
+    if not critic.calibrated:
+        critic.fit(features[(events.counted & (events.device >= 0)).ravel()])
+    return critic.standardised(features), np.ones(len(features))
 
 
 def _trainable(events: Events, found: Transitions, module: int) -> Transitions:

@@ -95,7 +95,7 @@ class EventStreamEnvRunner(EnvRunner, Checkpointable):
         if mode is not None and AutoresetMode(mode) is not AutoresetMode.SAME_STEP:
             raise InvalidInputError.of("autoreset_mode", "SAME_STEP for the event stream", mode)
         self.env, self.num_envs, self._lanes = made, made.num_envs, None
-        edges, _, first = game_shape(made.single_observation_space, made.single_action_space, None)
+        edges, self._n_devices, first = game_shape(made.single_observation_space, made.single_action_space, None)
         self._width = made.single_observation_space.shape[0] + 1 - first
         worker = self.worker_index or 0
         self._acting = Acting(
@@ -126,7 +126,7 @@ class EventStreamEnvRunner(EnvRunner, Checkpointable):
         role = Role.EVALUATE if self.config.in_evaluation else Role.TRAIN
         seeds = self._seeds.lanes(role, self.num_envs, first)
         observation, info = self.env.reset(seed=[int(seed) for seed in seeds])
-        return Lanes(with_device(observation, self._width), info)
+        return Lanes(with_device(observation, self._width), info, self._n_devices)
 
     def sample(
         self,

@@ -13,7 +13,8 @@ from ray.rllib.env.multi_agent_episode import MultiAgentEpisode
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
 from ...envs.aoi_offload.state import IDLE, KIND, QUEUES, STREAM_OFFSET, UPDATE
-from .recording import INFO, OPEN
+from ..networks.event_table import unknown_table
+from .recording import OPEN, TABLE, TOLD
 
 Floats = NDArray[np.float64]
 Episode = SingleAgentEpisode | MultiAgentEpisode
@@ -30,6 +31,8 @@ class Events(NamedTuple):
         cost: since the device's previous decision, (B, T), in s^2.
         duration: likewise, (B, T), in seconds.
         time: clock, (B, T), in seconds.
+        total_cost: sum of the deciding device's costs since the reset, (B, T), in s^2; NaN where the env runner does
+            not tell it.
         counted: whether the event is part of the chunk, so that its cost counts; else it is lookback, (B, T).
         pending: whether it is the device's turn; else it is the final observation of a device that has to wait, whose
             kind is given as that of an update, (B, T).
@@ -37,6 +40,7 @@ class Events(NamedTuple):
         terminal: true ends of an episode, (B, T).
         module: index of the module that decides, in `modules`, (B, T).
         modules: names of the modules.
+        table: the event table before each window, (B, M, 4); see `agents.networks.event_table`.
         extra_cost: cost per device that belongs to no decision: open intervals at a truncation, (M,), in s^2.
         extra_duration: likewise, (M,), in seconds.
     """
@@ -48,12 +52,14 @@ class Events(NamedTuple):
     cost: Floats
     duration: Floats
     time: Floats
+    total_cost: Floats
     counted: NDArray[np.bool_]
     pending: NDArray[np.bool_]
     acted: NDArray[np.bool_]
     terminal: NDArray[np.bool_]
     module: NDArray[np.int64]
     modules: tuple[str, ...]
+    table: Floats
     extra_cost: Floats
     extra_duration: Floats
 
@@ -75,7 +81,7 @@ def events_of(episodes: Sequence[Episode], n_edges: int, n_devices: int) -> Even
     """
     extra = np.zeros((2, n_devices))
     modules: dict[str, int] = {}
-    systems = []
+    systems, tables = [], []
     for episode in episodes:
         if isinstance(episode, MultiAgentEpisode):
             parts = [
@@ -88,8 +94,11 @@ def events_of(episodes: Sequence[Episode], n_edges: int, n_devices: int) -> Even
             merged = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
             order = np.argsort(merged["time"], kind="stable")
             systems.append({name: column[order] for name, column in merged.items()})
+            tables.append(unknown_table(n_devices))
         else:
             systems.append(_read(episode, n_edges, None, modules, extra))
+            table = episode.infos.data[0].get(TABLE)
+            tables.append(unknown_table(n_devices) if table is None else table)
     longest = max(len(system["device"]) for system in systems)
     padded = {}
     for name, first in systems[0].items():
@@ -100,7 +109,8 @@ def events_of(episodes: Sequence[Episode], n_edges: int, n_devices: int) -> Even
     ends = np.array([len(system["time"]) for system in systems])
     after = np.arange(longest) >= ends[:, None]
     padded["time"] = np.where(after, padded["time"][np.arange(len(systems)), ends - 1][:, None], padded["time"])
-    return Events(**padded, modules=tuple(modules), extra_cost=extra[0], extra_duration=extra[1])
+    constant = {"extra_cost": extra[0], "extra_duration": extra[1], "table": np.stack(tables)}
+    return Events(**padded, modules=tuple(modules), **constant)
 
 
 def _read(
@@ -111,8 +121,9 @@ def _read(
     size, lookback = len(observation), episode.observations.lookback
     stream = observation.shape[1] - n_edges > QUEUES
     devices = observation[:, 0].astype(np.int64) if stream else np.full(size, device or 0)
-    infos: list[dict[str, Any]] = episode.infos.data
-    cost, duration, time = np.array([[info.get(name, 0.0) for name in INFO] for info in infos]).T
+    infos: Any = episode.infos.data
+    cost, duration, time = np.array([[info.get(name, 0.0) for name in TOLD] for info in infos]).T
+    total_cost = np.array([info.get("total_cost", np.nan) for info in infos])
     counted = np.arange(size) > lookback
     counted[0] |= episode.t_started == 0 and lookback == 0  # the stretch before the first decision
     if OPEN[0] in infos[-1]:
@@ -121,7 +132,7 @@ def _read(
     carrier = np.zeros((size, n_edges + 2), np.float32)
     logp = np.zeros(size, np.float32)
     if size > 1:
-        actions = episode.actions.data
+        actions: Any = episode.actions.data
         carrier[:-1, 0] = np.asarray(actions["wait"], np.float32).reshape(size - 1)
         carrier[:-1, 1:] = -1.0
         carrier[np.arange(size - 1), 1 + np.asarray(actions["server"], np.int64).ravel()] = 1.0
@@ -140,6 +151,7 @@ def _read(
         "cost": cost,
         "duration": duration,
         "time": time,
+        "total_cost": total_cost,
         "counted": counted,
         "pending": pending,
         "acted": acted,

@@ -18,6 +18,8 @@ from ..networks.asynchronous import EventCritic, HybridActor, Window
 
 # Columns of a batch of segments of windows, shape (S, T, ...).
 DEVICE, CARRIER, ELAPSED, CONTEXT, ROWS = "device", "carrier", "elapsed", "context", "rows"
+LINEAR_CRITICS = ("table", "lstd")
+"""Critics without a network."""
 LOGP, ENTROPY, VALUES = "logp", "entropy", "values"
 """Outputs of `forward_train`, one per marked row."""
 
@@ -53,8 +55,9 @@ class AsyncFractionalModule(TorchRLModule, InferenceOnlyAPI):
     """The actor of every device, and a critic of the whole system that env runners do without.
 
     ``model_config`` may hold: ``n_devices``; ``parameters``, ``ignored``, ``hidden``, ``family``, ``init_mean``,
-    ``init_scale``, ``learn`` of `HybridActor`; ``critic`` (``lstd``: no network), ``critic_hidden``, ``gru_width`` of
-    `EventCritic`.
+    ``init_scale``, ``min_scale``, ``learn`` of `HybridActor`; ``critic``, ``critic_hidden``, ``gru_width`` of
+    `EventCritic`. The critics ``table`` and ``lstd`` have no network: they are fitted by least squares, on features of
+    the event table and of the own observation.
     """
 
     actor: HybridActor
@@ -66,12 +69,13 @@ class AsyncFractionalModule(TorchRLModule, InferenceOnlyAPI):
         edges, devices, self.first = game_shape(self.observation_space, self.action_space, config.get("n_devices"))
         self.n_edges, self.n_devices = edges, devices
         ignored = tuple(config.get("ignored", ()))
-        names = ("parameters", "hidden", "family", "init_mean", "init_scale", "learn")
+        names = ("parameters", "hidden", "family", "init_mean", "init_scale", "min_scale", "learn")
         chosen = {name: config[name] for name in names if name in config}
         self.actor = HybridActor(edges, devices, ignored=ignored, **chosen)
-        kind = config.get("critic", "recurrent")
-        self.critic = None
-        if kind != "lstd" and not self.inference_only:
+        self.longest = float(self.action_space["wait"].high[0])
+        kind = config.get("critic", "table")
+        self.critic, self.table = None, kind == "table"
+        if kind not in LINEAR_CRITICS and not self.inference_only:
             hidden, state = config.get("critic_hidden", (64, 64)), config.get("gru_width", 64)
             self.critic = EventCritic(kind, edges, devices, ignored, tuple(hidden), state)
 

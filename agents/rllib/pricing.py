@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch.distributed
@@ -21,11 +21,16 @@ Floats = NDArray[np.float64]
 RIDGE, RIDGE_COMPRESSED = 1e-4, 1.0
 
 
+Chain = Literal["device", "system"]
+
+
 @dataclass(frozen=True)
 class PricingSettings:
     """How decisions are priced.
 
     Attributes:
+        chain: whose decisions follow each other: those of each ``device`` (each minimises its own cost), or those of
+            the whole ``system``, for which all devices' costs must be the same function of time (team objective).
         fractional: price cost - ratio * duration; else the cost per time of each completed cycle.
         trapezoid: what a non-fractional learner's cycle costs, see `cycle_rates`.
         ratio: first ratio; None: that of the first batch.
@@ -38,6 +43,7 @@ class PricingSettings:
         per_device_gain: subtract each device's own mean reward (devices with parameters of their own).
     """
 
+    chain: Chain = "device"
     fractional: bool = True
     trapezoid: bool = True
     ratio: float | None = None
@@ -50,7 +56,9 @@ class PricingSettings:
     per_device_gain: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse two criteria at once."""
+        """Refuse two criteria at once, and an unknown chain."""
+        if self.chain not in get_args(Chain):
+            raise InvalidInputError.of("chain", "device or system", self.chain)
         if self.horizon is not None and self.gamma is not None:
             raise InvalidInputError("horizon and gamma exclude each other: discount by time or per decision")
 
@@ -78,17 +86,34 @@ class CriticScale:
         centre: of the values of cost and duration, shape (2,).
         scale: their deviation, shape (2,).
         lstd: the linear critic.
+        moments: mean and deviation of its features in the first batch, shape (2, width).
     """
 
     def __init__(self, memory: float, ridge: Floats | None = None) -> None:
         self.memory, self.calibrated = memory, False
         self.centre, self.scale = np.zeros(2), np.ones(2)
         self.lstd = None if ridge is None else FractionalLSTD(ridge.size, memory, ridge)
+        self.moments = None if ridge is None else np.stack([np.zeros(ridge.size), np.ones(ridge.size)])
+
+    def fit(self, features: Floats) -> None:
+        """Set the units of the features to the moments of a batch (R, width) over all learners; a constant stays."""
+        sums = pooled(np.stack([features.sum(0), (features**2).sum(0), np.full(features.shape[1], len(features))]))
+        mean = sums[0] / sums[2]
+        spread = np.sqrt(np.maximum(sums[1] / sums[2] - mean**2, 0.0))
+        varies = spread > 1e-9 * np.maximum(np.abs(mean), 1.0)
+        self.moments = np.where(varies, [mean, spread], [[0.0], [1.0]])
+
+    def standardised(self, features: Floats) -> Floats:
+        """Features (R, width) in those units."""
+        assert self.moments is not None
+        return (features - self.moments[0]) / self.moments[1]
 
     def get_state(self) -> dict[str, Any]:
         """Arrays and plain JSON values."""
         state = {"calibrated": self.calibrated, "centre": self.centre.copy(), "scale": self.scale.copy()}
-        return state if self.lstd is None else state | {"lstd": self.lstd.state()}
+        if self.lstd is None or self.moments is None:
+            return state
+        return state | {"lstd": self.lstd.state(), "moments": self.moments.copy()}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Continue from what `get_state` returned."""
@@ -96,6 +121,7 @@ class CriticScale:
         self.centre, self.scale = np.array(state["centre"]), np.array(state["scale"])
         if self.lstd is not None:
             self.lstd.load(state["lstd"])
+            self.moments = np.array(state["moments"])
 
 
 class Pricing:

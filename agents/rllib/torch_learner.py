@@ -16,6 +16,7 @@ from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 from ray.rllib.utils.schedules.scheduler import Scheduler
 from torch import Tensor
 
+from ..networks.event_table import table_width
 from .connectors import SemiMarkovAdvantages
 from .module import ENTROPY, LOGP, ROWS, VALUES, AsyncFractionalModule
 from .pricing import RIDGE, RIDGE_COMPRESSED, CriticScale, Pricing
@@ -91,6 +92,12 @@ class AsyncFractionalTorchLearner(TorchLearner):
         self.metrics.log_dict({name: value.detach() for name, value in metrics.items()}, key=module_id, window=1)
         return loss
 
+    def apply_gradients(self, gradients_dict: dict[Any, Any]) -> None:
+        """Step the optimizers, and keep the least spread of the waits."""
+        super().apply_gradients(gradients_dict)
+        for module in self.module.values():
+            module.unwrapped().actor.clamp()
+
     def after_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
         """Move the schedules."""
         super().after_gradient_based_update(timesteps=timesteps)
@@ -125,4 +132,6 @@ def _ridge(module: AsyncFractionalModule) -> NDArray[np.float64] | None:
     """Ridge of a linear critic's features; None where the module has a network."""
     if module.critic is not None:
         return None
+    if module.table:
+        return np.full(table_width(module.n_edges), RIDGE)
     return module.actor.features.per_linear(RIDGE, RIDGE_COMPRESSED, RIDGE)

@@ -19,8 +19,8 @@ def config(**training: Any) -> AsyncFractionalAlgorithmConfig:
     env = {"preset": "paper", "n_devices": 4, "horizon": 20.0}
     result = AsyncFractionalAlgorithmConfig().environment("edgewise/AoIOffloadGame-v0", env_config=env)
     result.env_runners(num_envs_per_env_runner=8, rollout_fragment_length=32, episode_lookback_horizon=16)
-    chosen = {"num_epochs": 2, "minibatch_size": 128, "segment": 16, "gru_width": 8, "hidden": (8,)} | training
-    return result.training(**chosen).debugging(seed=1)
+    chosen = {"num_epochs": 2, "minibatch_size": 128, "segment": 16, "gru_width": 8, "hidden": (8,)}
+    return result.training(**({"critic": "recurrent"} | chosen | training)).debugging(seed=1)
 
 
 class Loop:
@@ -75,9 +75,9 @@ def test_the_actor_rests_until_the_observation_is_calibrated() -> None:
 
 
 def test_importance_ratios_begin_at_one() -> None:
-    loop = Loop(num_epochs=1, minibatch_size=100_000, lr=0.0)
-    loop.step()
-    metrics = loop.step()
+    loop = Loop(num_epochs=1, minibatch_size=None, lr=0.0)
+    for _ in range(3):  # the decisions in the second one's lookback were taken before the calibration
+        metrics = loop.step()
     assert metrics["kl"] == pytest.approx(0.0, abs=1e-6)
     assert metrics["clip_fraction"] == 0.0
     assert metrics["policy_loss"] == pytest.approx(0.0, abs=1e-4)  # advantages are standardised
@@ -98,13 +98,19 @@ def test_a_critic_whose_units_change_keeps_its_predictions() -> None:
 
 
 @pytest.mark.parametrize("critic", ["recurrent", "memoryless", "centralised"])
-def test_critics_learn_to_predict(critic: str) -> None:
-    loop = Loop(critic=critic, lr=0.0, critic_lr=3e-3, num_epochs=8, winsorise=0.01)
-    errors = [loop.step()["value_loss_duration"] for _ in range(12)]
-    assert np.mean(errors[-3:]) < 0.8 * np.mean(errors[:3])
+def test_critics_learn_to_predict_the_next_cost(critic: str) -> None:
+    loop = Loop(critic=critic, lr=0.0, critic_lr=1e-2, gamma=1e-6, lambda_=0.0)
+    loop.sync()
+    episodes = [*loop.runner.sample(), *loop.runner.sample()]
+    errors = []
+    for _ in range(40):  # an untrained critic says nothing: its error is the variance, 1
+        result = loop.learner.update(episodes=episodes, timesteps={})
+        errors.append(float(result[MODULE]["value_loss_cost"].peek()))
+    assert errors[0] == pytest.approx(1.0, rel=0.2)
+    assert errors[-1] < (0.95 if critic == "memoryless" else 0.8)
 
 
-@pytest.mark.parametrize("critic", ["recurrent", "lstd"])
+@pytest.mark.parametrize("critic", ["recurrent", "lstd", "table"])
 def test_a_restored_learner_continues_bit_for_bit(critic: str) -> None:
     first = Loop(critic=critic, lr=[[0, 1e-3], [4000, 0.0]], critic_lr=1e-3, entropy_coeff=[[0, 0.01], [4000, 0.0]])
     for _ in range(3):
@@ -131,7 +137,7 @@ def test_the_outer_loop_moves_each_ratio_towards_the_measured_one() -> None:
     loop = Loop(ratio=5.0, omega=0.5)
     loop.sync()
     episodes = loop.runner.sample()
-    loop.learner.update(episodes=episodes, timesteps={}, num_epochs=1, minibatch_size=100_000)
+    loop.learner.update(episodes=episodes, timesteps={})
     cost, duration = loop.learner.pricing.sums.copy()
     ratio = outer_step(loop.learner)
     assert ratio == pytest.approx(5.0 + 0.5 * (cost / duration - 5.0), rel=1e-12)
@@ -142,7 +148,7 @@ def test_the_outer_loop_moves_each_ratio_towards_the_measured_one() -> None:
 def test_a_shared_ratio_is_that_of_the_pooled_sums() -> None:
     loop = Loop(ratio=5.0, omega=1.0, shared_ratio=True)
     loop.sync()
-    loop.learner.update(episodes=loop.runner.sample(), timesteps={}, num_epochs=1, minibatch_size=100_000)
+    loop.learner.update(episodes=loop.runner.sample(), timesteps={})
     cost, duration = loop.learner.pricing.sums.sum(1)
     assert outer_step(loop.learner) == pytest.approx(np.full(4, cost / duration), rel=1e-12)
 
@@ -150,7 +156,7 @@ def test_a_shared_ratio_is_that_of_the_pooled_sums() -> None:
 def test_without_the_outer_loop_the_ratio_stays() -> None:
     loop = Loop(ratio=3.0)
     loop.sync()
-    loop.learner.update(episodes=loop.runner.sample(), timesteps={}, num_epochs=1, minibatch_size=100_000)
+    loop.learner.update(episodes=loop.runner.sample(), timesteps={})
     assert loop.learner.pricing.ratio.tolist() == [3.0] * 4
 
 
