@@ -38,13 +38,13 @@ def _rate(row: Row) -> tuple[str, str]:
 def columns(comparison: Comparison) -> list[tuple[str, Callable[[Row], tuple[str, str]]]]:
     """Titles and cells (value, interval or remark) of the columns that hold anything."""
     near = f"episodes of {comparison.horizon:g} s"
-    far = near if comparison.long_horizon is None else f"{comparison.long_horizon:g} s"
+    far = f"{comparison.long_horizon:g} s" if comparison.long_horizon is not None else "best estimate"
     every: list[tuple[str, Callable[[Row], tuple[str, str]]]] = [
         ("runs", _count),
         (f"age, {far} (s)", lambda row: _age(row.age)),
+        (f"age, {near} (s)", lambda row: _age(row.episodes)),
         ("median run (s)", lambda row: (seconds(row.median) if row.kind == "learned" else NOTHING, "")),
         ("papers’ estimator (s)", lambda row: _age(row.authors_age)),
-        (f"age, {near} (s)", lambda row: _age(row.episodes)),
         ("papers’, episodes (s)", lambda row: _age(row.authors_episodes)),
         ("worst device (s)", lambda row: _age(row.worst_age)),
         ("gain by deviating", lambda row: _share(row.gain)),
@@ -53,8 +53,8 @@ def columns(comparison: Comparison) -> list[tuple[str, Callable[[Row], tuple[str
         ("dropped", lambda row: (percent(row.drop_rate), "")),
         ("training", _rate),
     ]
-    if comparison.long_horizon is None:
-        every = [column for column in every if column[0] != f"age, {near} (s)" or column[0] == every[1][0]]
+    if all(row.age == row.episodes for row in comparison.rows):
+        del every[1]  # one horizon only
     return [column for column in every if any(column[1](row)[0] != NOTHING for row in comparison.rows)]
 
 

@@ -69,9 +69,7 @@ BUDGETS = {
             seeds=4,
             stretch_seeds=3,
             stretch_horizon=600.0,
-            nash=NashBudget(
-                devices=2, screening_seeds=1, screening_horizon=100.0, seeds=4, horizon=200.0, decisions=0
-            ),
+            nash=NashBudget(devices=2, screening_seeds=1, screening_horizon=100.0, seeds=4, horizon=200.0, decisions=0),
             references=NashBudget(
                 devices=1, screening_seeds=1, screening_horizon=100.0, seeds=4, horizon=200.0, decisions=0
             ),
@@ -162,9 +160,7 @@ def _numbers(field_path: str, values: tuple[float, ...], usual: float, smoke: fl
 
 def _edges(values: tuple[float, ...], usual: float, smoke: float) -> tuple[Point, ...]:
     """Points with two equal edges, and the released code's unequal pair."""
-    equal = (
-        Point(f"2 × {v:g}", v, {} if v == usual else {"env.edge_ghz": (v, v)}, smoke=v == smoke) for v in values
-    )
+    equal = (Point(f"2 × {v:g}", v, {} if v == usual else {"env.edge_ghz": (v, v)}, smoke=v == smoke) for v in values)
     return (*equal, Point("3 and 8", None, {"env.edge_ghz": (3.0, 8.0)}))
 
 
@@ -176,7 +172,10 @@ def _drops(values: tuple[float, ...], usual: float) -> tuple[Point, ...]:
 
 SWEEPS = (
     Sweep(
-        "devices", "Number of devices", "devices M", _numbers("n_devices", (5, 10, 15, 20, 25, 30, 40), usual=20, smoke=5)
+        "devices",
+        "Number of devices",
+        "devices M",
+        _numbers("n_devices", (5, 10, 15, 20, 25, 30, 40), usual=20, smoke=5),
     ),
     Sweep(
         "edge_capacity",

@@ -56,8 +56,9 @@ def screenshot(folder, page, width, height, dark=False):
     return pixels
 
 
-def test_the_page_renders_in_light_and_dark(tmp_path, run_dir):
-    page = write_report(run_dir)
+@pytest.mark.parametrize("folder", ["run_dir", "game_dir"])
+def test_the_page_renders_in_light_and_dark(tmp_path, request, folder):
+    page = write_report(request.getfixturevalue(folder))
     light = screenshot(tmp_path, page, 1280, 2400)
     dark = screenshot(tmp_path, page, 1280, 2400, dark=True)
     for pixels in (light, dark):
@@ -68,9 +69,10 @@ def test_the_page_renders_in_light_and_dark(tmp_path, run_dir):
     assert dark.mean() < 0.3
 
 
-def test_the_page_fits_a_narrow_window(tmp_path, run_dir):
+@pytest.mark.parametrize("folder", ["run_dir", "game_dir"])
+def test_the_page_fits_a_narrow_window(tmp_path, request, folder):
     # A frame of 390 px, since the browser's own window cannot be that narrow.
-    page = write_report(run_dir)
+    page = write_report(request.getfixturevalue(folder))
     measured = tmp_path / "narrow.html"
     inner = html.escape(re.sub(r"<meta http-equiv[^>]*>", "", page.read_text()), quote=True)
     measured.write_text(

@@ -185,3 +185,67 @@ def test_numbers_are_printed_with_care():
     one = results.Estimate(estimate=1.0, low=None, high=None, confidence=0.95, n=1)
     assert interval(one) == ""
     assert interval(one.model_copy(update={"low": -0.01, "high": 0.02}), relative=True) == "[−1.00, +2.00] %"
+
+
+def test_a_game_shows_both_horizons_and_what_deviating_brings(game_dir):
+    page = Page(write_report(game_dir).read_text())
+    expected = {
+        "plane",
+        "deviations",
+        "gains",
+        "learning",
+        "wait",
+        "queue-wait",
+        "server",
+        "shares",
+        "devices",
+        "seeds",
+    }
+    assert set(page.figures) == {f"figure-{name}" for name in (*expected, "sawtooth", "queues")}
+    for name, figure in page.figures.items():
+        assert figure["svg"] == 1, name
+        assert figure["marks"] >= 5, name
+        assert len(figure["alt"]) > 30, name
+        assert len(figure["caption"]) > 30, name
+    for name in ("plane", "deviations", "gains"):
+        assert "authors:1.5" in page.figures[f"figure-{name}"]["caption"], name
+    text = " ".join(" ".join(page.text).split())
+    for words in ("20000 s", "episodes of 300 s", "cooperative optimum", "30.0 %", "at most 33.0 %", "worst device"):
+        assert words in text, words
+    assert "Nash check" in text
+    assert str(2**63 + 2**17) in text
+    ids = [value for _, name, value in page.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+
+
+def test_a_game_without_a_check_says_how_to_do_it(tmp_path, build_game, game_run):
+    path = game_run(tmp_path / "unchecked", build_game(gain=None))
+    page = Page(write_report(path).read_text())
+    assert "figure-plane" not in page.figures
+    assert "--exploitability" in " ".join(page.text)
+
+
+@pytest.mark.parametrize(
+    ("objective", "age", "gain", "tone", "words"),
+    [
+        ("team", 1.0, 0.3, "good", "below the cooperative optimum"),
+        ("team", 1.2, None, "plain", "above the cooperative optimum"),
+        ("team", 1.9, 0.3, "bad", "above the equilibrium"),
+        ("selfish", 1.7, 0.02, "good", "Near an equilibrium"),
+        ("selfish", 1.0, 0.3, "bad", "Not an equilibrium"),
+        ("selfish", 1.0, None, "plain", "not measured"),
+    ],
+)
+def test_a_team_is_judged_by_its_age_and_selfish_devices_by_their_gains(build_game, objective, age, gain, tone, words):
+    found = verdict(build_game(objective, age, gain))
+    assert found["tone"] == tone
+    assert words in found["text"]
+    assert ("95 % interval up to" in found["text"]) is (gain is not None)
+
+
+def test_evaluations_of_games_survive_the_file(tmp_path, build_game, game_run):
+    evaluation = build_game()
+    path = game_run(tmp_path / "kept", evaluation)
+    assert results.read(path) == evaluation
+    assert evaluation.age == evaluation.learner.stretch.mean_age.estimate
+    assert evaluation.baseline("JSQ, zero wait").against.estimate == pytest.approx(1.02 / 1.75 - 1, abs=0.01)
