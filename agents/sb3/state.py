@@ -1,6 +1,5 @@
 """The whole state of an SB3 learner as plain data, and back: training continues bit for bit."""
 
-import random
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.save_util import recursive_getattr
 
 from ...envs.core.errors import CheckpointError
+from ..generators import get_generators, set_generators
 from ..snapshot import Snapshot
 from .vec_env import SemiMarkovVecEnv
 
@@ -146,14 +146,13 @@ def _restore_arrays(model: BaseAlgorithm, state: Snapshot) -> None:
 
 
 def _save_generators(model: BaseAlgorithm, arrays: dict[str, Any], meta: dict[str, Any]) -> None:
-    version, words, gauss = random.getstate()
-    name, key, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002  # SB3 samples from it
-    arrays["generator:python"] = np.array(words, np.uint64)
-    arrays["generator:numpy"] = np.array(key)
-    arrays["generator:torch"] = torch.get_rng_state().numpy().copy()
+    state = get_generators()
+    version, arrays["generator:python"], gauss = state["python"]
+    name, arrays["generator:numpy"], *rest = state["numpy"]
+    arrays["generator:torch"] = state["torch"]
     meta["generators"] = {
         "python": [version, gauss],
-        "numpy": [name, int(position), int(has_gauss), float(cached)],
+        "numpy": [name, *rest],
         "actions": model.action_space.np_random.bit_generator.state,
     }
 
@@ -161,9 +160,12 @@ def _save_generators(model: BaseAlgorithm, arrays: dict[str, Any], meta: dict[st
 def _restore_generators(model: BaseAlgorithm, state: Snapshot) -> None:
     saved = state.meta["generators"]
     version, gauss = saved["python"]
-    random.setstate((version, tuple(int(word) for word in state.arrays["generator:python"]), gauss))
-    name, position, has_gauss, cached = saved["numpy"]
-    key = np.array(state.arrays["generator:numpy"], np.uint32)
-    np.random.set_state((name, key, position, has_gauss, cached))  # noqa: NPY002
-    torch.set_rng_state(torch.from_numpy(np.array(state.arrays["generator:torch"])))
+    name, *rest = saved["numpy"]
+    set_generators(
+        {
+            "python": [version, state.arrays["generator:python"], gauss],
+            "numpy": [name, state.arrays["generator:numpy"], *rest],
+            "torch": state.arrays["generator:torch"],
+        }
+    )
     model.action_space.np_random.bit_generator.state = saved["actions"]
