@@ -31,6 +31,8 @@ class Check:
 def verify_run(path: str | Path, progress: Progress | None = None) -> list[Check]:
     """Check stored weights against recorded hashes, and repeat the training up to its first checkpoint.
 
+    Training with remote workers is not repeated: what they do when depends on the machines.
+
     Args:
         path: the run folder; it is only read.
         progress: where the repetition reports.
@@ -43,7 +45,8 @@ def verify_run(path: str | Path, progress: Progress | None = None) -> list[Check
     recorded = {row["step"]: row["weights_sha256"] for row in rows if row.get("kind") == "checkpoint"}
     if not recorded:
         raise CheckpointError(f"{run.metrics}: no checkpoint was recorded yet, nothing to verify")
-    return [*_stored(run, recorded), *_result(run, recorded), _repetition(run, recorded, progress)]
+    repetition = [] if run.config.cluster.workers else [_repetition(run, recorded, progress)]
+    return [*_stored(run, recorded), *_result(run, recorded), *repetition]
 
 
 def _stored(run: RunFolder, recorded: dict[int, str]) -> list[Check]:

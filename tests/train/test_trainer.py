@@ -187,6 +187,19 @@ def test_verification_finds_an_exchanged_checkpoint(toy: ModuleType, tmp_path: P
     assert [check.claim for check in failed] == [f"{last.name} holds the weights recorded in metrics.jsonl"]
 
 
+def test_training_with_remote_workers_is_not_repeated(tmp_path: Path, toy: ModuleType) -> None:
+    settings = toy.config(
+        env={"id": "edgewise/AoIOffloadGame-v0", "preset": "small", "num_envs": 4},
+        learner={"algorithm": "async_fractional"},
+        cluster={"num_env_runners": 2},
+    )
+    trainer.train(settings, tmp_path / "run", evaluator=toy.evaluate)
+    checks = verify_run(tmp_path / "run")
+    assert checks
+    assert all(check.holds for check in checks)
+    assert not any("training again" in check.claim for check in checks)
+
+
 def test_a_run_killed_at_random_moments_ends_like_one_that_was_not(toy: ModuleType, tmp_path: Path) -> None:
     straight = trainer.train(toy.config(), tmp_path / "straight", evaluator=toy.evaluate)
     program = [sys.executable, str(Path(__file__).with_name("toy.py")), str(tmp_path / "run")]
