@@ -130,24 +130,41 @@ def compare(
 
 
 def reproduce(
-    study: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="STUDY")] = "aoi-single",
+    study: Annotated[Literal["aoi-single", "aoi-game"], tyro.conf.Positional] = "aoi-single",
     budget: Literal["smoke", "full"] = "smoke",
     out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None,
+    only: Annotated[tuple[Literal["baselines", "fidelity", "sweeps"], ...], tyro.conf.arg(metavar="PART ...")] = (),
+    workers: int = 1,
+    address: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None,
 ) -> int:
-    """Train and evaluate every configuration of a study; finished cells are not run again.
+    """Train and evaluate every configuration of a study; finished cells are not run again, cut-off ones continue.
 
     Args:
-        study: Name of the study: aoi-single.
-        budget: smoke (does it run?) or full (three seeds, the documented figures).
+        study: aoi-single (one learning device) or aoi-game (all learn: baselines, fidelity ablation, sweeps).
+        budget: smoke (does it run?) or full (the documented figures: three seeds, of aoi-game ten).
         out: Folder of the runs and of results.json; default runs/reproduce/STUDY-BUDGET.
+        only: Of aoi-game: baselines, fidelity, sweeps; default all.
+        workers: Of aoi-game: runs at the same time on this machine; more than one needs Ray.
+        address: Of aoi-game: a running Ray cluster, or auto; its machines must share FOLDER.
     """
-    from ..eval.reproduce import RESULTS
-    from ..eval.reproduce import reproduce as run_study
     from ..train.progress import make_progress
-    from .output import print_study
+    from .output import print_single_study
 
     folder = out or Path("runs") / "reproduce" / f"{study}-{budget}"
-    print_study(run_study(study, budget, folder, make_progress=make_progress))
+    if study == "aoi-game":
+        from ..eval.study.page import print_study
+        from ..eval.study.run import PAGE, reproduce_game
+
+        found = reproduce_game(budget, folder, only=only, workers=workers, address=address, make_progress=make_progress)
+        print_study(found)
+        print(f"results: {folder / 'results.json'}, page: {folder / PAGE}")
+        return 0
+    from ..eval.reproduce import RESULTS
+    from ..eval.reproduce import reproduce as run_study
+
+    if only or workers != 1 or address is not None:
+        raise InvalidInputError("--only, --workers and --address are for aoi-game")
+    print_single_study(run_study(study, budget, folder, make_progress=make_progress))
     print(f"results: {folder / RESULTS}")
     return 0
 

@@ -40,7 +40,7 @@ def print_result(result: RunResult) -> None:
     print(f"next: edgewise evaluate {result.path}")
 
 
-def print_study(results: dict[str, Any]) -> None:
+def print_single_study(results: dict[str, Any]) -> None:
     """Print a study, one line per configuration."""
     columns = ("configuration", "excess per seed", "median", "at most", "met", "training, s")
     rows = [

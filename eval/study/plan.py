@@ -61,18 +61,13 @@ class Budget:
     learner: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
+_SMOKE_CHECK = NashBudget(devices=1, screening_seeds=1, screening_horizon=30.0, seeds=4, horizon=60.0, decisions=0)
 BUDGETS = {
     "smoke": Budget(
         seeds=1,
         every_point=False,
         evaluation=GameBudget(
-            seeds=4,
-            stretch_seeds=3,
-            stretch_horizon=600.0,
-            nash=NashBudget(devices=2, screening_seeds=1, screening_horizon=100.0, seeds=4, horizon=200.0, decisions=0),
-            references=NashBudget(
-                devices=1, screening_seeds=1, screening_horizon=100.0, seeds=4, horizon=200.0, decisions=0
-            ),
+            seeds=4, stretch_seeds=3, stretch_horizon=120.0, nash=_SMOKE_CHECK, references=_SMOKE_CHECK
         ),
         training={
             "steps": 6000,
@@ -81,6 +76,7 @@ BUDGETS = {
             "checkpoints.evaluate": False,
             "tensorboard": False,
             "env.num_envs": 4,
+            "env.horizon": 60.0,
         },
         learner={"fractional_d3qn_ddpg": {"learner.learning_starts": 1000}},
     ),
@@ -119,14 +115,16 @@ class Point:
     Attributes:
         label: what changes, for tables.
         value: place on the axis; None stands beside it.
-        overrides: dotted overrides of the configuration; none for the usual system.
+        overrides: dotted overrides of the configuration; none for a system of the baselines' tables.
         smoke: whether a small budget includes it.
+        config: packaged configuration, without the folder.
     """
 
     label: str
     value: float | None
     overrides: Mapping[str, Any] = field(default_factory=dict)
     smoke: bool = False
+    config: str = MAIN
 
 
 @dataclass(frozen=True)
@@ -167,7 +165,7 @@ def _edges(values: tuple[float, ...], usual: float, smoke: float) -> tuple[Point
 def _drops(values: tuple[float, ...], usual: float) -> tuple[Point, ...]:
     """Points along the drop coefficient, and no drop at all."""
     finite = (Point(f"{v:g}", v, {} if v == usual else {"env.drop": f"authors:{v:g}"}) for v in values)
-    return (*finite, Point("none", None, {"env.drop": "none"}, smoke=True))
+    return (*finite, Point("none", None, config=TEAM_NONE))
 
 
 SWEEPS = (
@@ -227,12 +225,12 @@ def learned_cells(name: str, budget: Budget) -> list[Cell]:
 
 
 def point_cells(sweep: Sweep, point: Point, budget: Budget) -> list[Cell]:
-    """The main learner's runs in one system of a sweep; the usual system is that of the baselines' table."""
+    """The main learner's runs in one system of a sweep; those of the baselines' tables are not run twice."""
     if not point.overrides:
-        return learned_cells(MAIN, budget)
+        return learned_cells(point.config, budget)
     value = "-".join(f"{part:g}" if isinstance(part, float) else str(part) for part in _values(point))
     name = f"sweep-{sweep.name}-{value.replace(':', '_')}"
-    return _cells(MAIN, budget, {"name": name, **point.overrides})
+    return _cells(point.config, budget, {"name": name, **point.overrides})
 
 
 def _values(point: Point) -> list[Any]:
