@@ -109,7 +109,9 @@ def can_record_all(params: AoIParams, kwargs: dict[str, Any]) -> bool:
     return params.n_edges > 0 and kwargs["decision"] == "staged" and params.n_devices <= _MAX_DEVICES
 
 
-def record_game(policy: Policy, params: AoIParams, horizon: float, seed: int) -> EventRecorder:
+def record_game(
+    policy: Policy, params: AoIParams, horizon: float, seed: int, sync_slot: float | None = None
+) -> EventRecorder:
     """Record one episode of the game.
 
     Args:
@@ -117,8 +119,10 @@ def record_game(policy: Policy, params: AoIParams, horizon: float, seed: int) ->
         params: the physics.
         horizon: length of the episode, s.
         seed: of the episode.
+        sync_slot: time between the ticks at which waits end, s; None in the asynchronous game.
     """
-    return _record(Recorder(gymnasium.make(GAME_ID, params=params, horizon=horizon)), policy.act, seed)
+    env = gymnasium.make(GAME_ID, params=params, horizon=horizon, sync_slot=sync_slot)
+    return _record(Recorder(env), policy.act, seed)
 
 
 def _record(env: Any, act: Callable[[NDArray[np.float32]], dict[str, Any]], seed: int) -> EventRecorder:

@@ -104,27 +104,30 @@ def evaluate_game(
         progress: told, in a few words, what is being computed.
 
     Raises:
-        InvalidInputError: a number out of range, or a horizon too short for every device to complete a task.
+        InvalidInputError: a number out of range, a horizon too short for every device to complete a task, or a Nash
+            check of the synchronous game.
         MissingExtraError: the Nash check needs Stable-Baselines3.
     """
     started = time.monotonic()
+    if nash and config.env.sync_slot is not None:
+        raise InvalidInputError("a Nash check needs asynchronous devices; those of this run share a clock (sync_slot)")
     budget, tell = budget or BUDGETS["full"], progress or (lambda text: None)
     length = config.env.horizon if horizon is None else float(horizon)
     _check(budget, length)
-    params, tree = config.env.params(), SeedTree(config.seed)
+    params, tree, slot = config.env.params(), SeedTree(config.seed), config.env.sync_slot
     seeds = [tree.evaluate + lane for lane in range(budget.seeds)]
     far = [tree.evaluate + _STRETCH + lane for lane in range(budget.stretch_seeds)]
     bound = reference(GAME_ID, {"params": params, "objective": "team"})
     tell(f"the learner, {budget.seeds} episodes")
-    ours = measure(play(params, everyone(policy), seeds, length))
+    ours = measure(play(params, everyone(policy), seeds, length, sync_slot=slot))
     tell(f"the learner, {budget.stretch_seeds} × {budget.stretch_horizon:g} s")
-    ours_far = measure(play(params, everyone(policy), far, budget.stretch_horizon))
+    ours_far = measure(play(params, everyone(policy), far, budget.stretch_horizon, sync_slot=slot))
     learner = _game_score("learner", ("learned", "learned"), ours, ours_far)
     tuning = [tree.outer + lane for lane in range(_TUNING_SEEDS)]
     contest = Contest(_runner(params), None, (tuning, min(length, config.env.horizon)), (seeds, length))
     rows = _compare(params, contest, ours, ours_far, far, budget.stretch_horizon, tell)
     stretch = min(max(_TRACE_SECONDS, _TRACE_AGES * learner.age.estimate), length)
-    events = record_game(policy, params, stretch, seeds[0])
+    events = record_game(policy, params, stretch, seeds[0], slot)
     shown = sorted(rows, key=lambda row: row.age.estimate)
     pair = rows[0].label, rows[1].label
     game = results.Game(
@@ -266,7 +269,8 @@ def score_game(policy: Policy, config: TrainConfig) -> dict[str, float]:
     """Score a game's policy during training, in a few seconds and on the seeds of the outer loop.
 
     A team wants a low mean age. Devices that are selfish want an equilibrium, whose mean age is *higher* than that of
-    policies that are easily exploited: their score is what a few deviations gain at most, relative to the own age.
+    policies that are easily exploited: their score is what a few deviations gain at most, relative to the own age
+    (their mean age, where they share a clock).
 
     Args:
         policy: the policy of the present weights.
@@ -278,8 +282,9 @@ def score_game(policy: Policy, config: TrainConfig) -> dict[str, float]:
     params, first = config.env.params(), SeedTree(config.seed).outer
     length = min(config.env.horizon, _SCORE_WORK / params.n_devices)
     seeds = [first + lane for lane in range(_SCORE_SEEDS)]
-    if config.env.objective == "team":
-        age = float(measure(play(params, everyone(policy), seeds, length)).mean_age.mean())
+    slot = config.env.sync_slot
+    if config.env.objective == "team" or slot is not None:  # deviations are asynchronous
+        age = float(measure(play(params, everyone(policy), seeds, length, sync_slot=slot)).mean_age.mean())
         return {"score": age, "mean_age": age}
     options = [d for d in _QUICK if d.kind == "scaled" or d.number <= params.z_max]
     everybody, device = tuple(range(params.n_devices)), (0,)

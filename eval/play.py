@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..envs.aoi_offload.policies import rule
 from ..envs.aoi_offload.simulator import Simulator
 from ..envs.aoi_offload.state import ROOT, STAGED_AGENT
+from ..envs.aoi_offload.synchronous import common_clock
 from ..envs.core.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def play(
     agents: Sequence[int] | None = None,
     others: tuple[str, str] = ("jsq", "fixed:0"),
     warmup: float = 0.0,
+    sync_slot: float | None = None,
 ) -> dict[str, NDArray[Any]]:
     """Play one episode per lane and return what was counted.
 
@@ -58,17 +60,19 @@ def play(
         agents: the devices that `decide` decides for; None for all.
         others: server rule and wait rule of the rest, run inside the simulator.
         warmup: cycles that start before it are not counted, s.
+        sync_slot: time between the ticks at which the decided waits end, s; None in the asynchronous game.
 
     Returns:
         The counters of `Simulator.statistics`, shapes (lanes, M, ...): the cycles completed before the horizon, as
         the compiled `simulate` counts them.
 
     Raises:
-        InvalidInputError: an action is out of range, or an episode does not end within `MAX_DECISIONS` decisions.
+        InvalidInputError: an action or the slot is out of range, or an episode does not end within `MAX_DECISIONS`
+            decisions.
     """
     rules = np.repeat(rule(params, *others)[None], params.n_devices)
     rules["agent"][slice(None) if agents is None else list(agents)] = STAGED_AGENT
-    lanes = len(seeds)
+    lanes, clock = len(seeds), common_clock(sync_slot, params)
     simulator = Simulator(params, rules, lanes, stream=True, warmup=warmup)
     simulator.until[:] = horizons
     simulator.seed(np.array([int(seed) for seed in seeds], np.uint64))
@@ -81,6 +85,8 @@ def play(
             return simulator.statistics()
         obs = buffers.obs if len(running) == lanes else buffers.obs[running]
         server[running], wait[running] = decide(obs, running)
+        if clock is not None:
+            wait[running] = clock.lengthened(simulator.world.lane["time"][running], wait[running])
         _, ended = simulator.step(server, wait, over, buffers)
         if ended.any():
             over |= ended

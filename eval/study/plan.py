@@ -251,8 +251,8 @@ def _cells(name: str, budget: Budget, overrides: Mapping[str, Any] | None = None
     algorithm = load_config(FOLDER + name).learner.algorithm
     settings = {"name": name, **budget.training, **budget.learner.get(algorithm, {}), **(overrides or {})}
     return [
-        Cell(load_config(FOLDER + name, {**settings, "seed": seed}), budget.evaluation, nash)
-        for seed in range(budget.seeds)
+        Cell(config, budget.evaluation, nash and config.env.sync_slot is None)  # deviations are asynchronous
+        for config in (load_config(FOLDER + name, {**settings, "seed": seed}) for seed in range(budget.seeds))
     ]
 
 

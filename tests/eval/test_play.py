@@ -2,6 +2,7 @@
 
 import time
 
+import gymnasium
 import numpy as np
 import pytest
 
@@ -54,6 +55,19 @@ def test_some_devices_may_follow_rules_inside_the_simulator():
     pair = [(device, "server:2", "fixed:0.5") for device in (1, 3)]
     same(found, simulate(PARAMS, "server:1", "fixed:0", horizon=90.0, seeds=[4, 5], deviator=pair).statistics)
     assert policy.devices == {1, 3}
+
+
+def test_on_a_common_clock_it_is_the_synchronous_environment():
+    env = gymnasium.make("edgewise/AoIOffloadGame-v0", params=PARAMS, horizon=60.0, sync_slot=0.7)
+    env.reset(seed=3)
+    truncated = False
+    while not truncated:
+        truncated = env.step({"server": 1, "wait": np.array([0.25], np.float32)})[3]
+    found = play(PARAMS, everyone(Fixed()), [3, 4], 60.0, sync_slot=0.7)
+    expected = env.unwrapped.statistics()
+    free = play(PARAMS, everyone(Fixed()), [3, 4], 60.0)
+    assert found["wait_sum"][0].sum() > 1.2 * free["wait_sum"][0].sum()
+    same(found, expected, 0)
 
 
 def test_an_action_out_of_range_is_one_clear_error():
