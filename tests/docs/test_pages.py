@@ -17,6 +17,7 @@ LEARNERS = {
     "FractionalPPO",
     "FractionalD3QNDDPG",
     "AsyncFractional",
+    "RecurrentD3QNPPO",
     "SMDPReplayBuffer",
     "DinkelbachCallback",
 }
