@@ -130,9 +130,17 @@ class AsyncFractionalConfig(HybridPolicyFields):
         "one then); none: system for a team, else device",
     )
     gae_lambda: float | None = Field(
-        default=None, ge=0, le=1, description="[-] per decision of the chain; none: 0.95 for a system, 0.9 for a device"
+        default=None, ge=0, le=1, description="[-] per decision of the chain; none: 0.98 for a system, 0.9 for a device"
     )
-    winsorise: float = Field(default=0.001, ge=0, lt=0.5, description="[-] share of costs pulled in on either side")
+    gae_lambda_final: float | None = Field(
+        default=None, ge=0, le=1, description="[-] its value at the end of training; none: that of the beginning"
+    )
+    winsorise: float | None = Field(
+        default=None,
+        ge=0,
+        lt=0.5,
+        description="[-] share of costs pulled in on either side; none: 0 for a system, 0.001 for a device",
+    )
     critic: Literal["table", "lstd", "recurrent", "memoryless", "centralised"] = Field(
         default="table",
         description="values by least squares on the table of all devices' last events or on the own observation alone; "
@@ -162,7 +170,7 @@ class AsyncFractionalConfig(HybridPolicyFields):
         description="[-] first spread of the wait, share of its range (squashed: logit units)",
     )
     min_scale: float = Field(
-        default=0.05,
+        default=0.08,
         ge=0,
         description="[-] least spread of the wait, share of its range (squashed: logit units)",
     )

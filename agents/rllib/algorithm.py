@@ -20,10 +20,13 @@ _MODEL = (
     *("n_devices", "parameters", "ignored", "hidden", "family", "init_mean", "init_scale", "min_scale", "learn"),
     *("critic", "critic_hidden", "gru_width"),
 )
-_PRICING = (*("fractional", "ratio", "shared_ratio", "omega", "horizon", "gamma", "winsorise"),)
+_OWN = ("critic_lr", "fixed_wait", "server_rule", "critic_memory", "segment", "chain", "winsorise")
+_PRICING = (*("fractional", "ratio", "shared_ratio", "omega", "horizon", "gamma"),)
 
 
-_LAMBDA = {"device": 0.9, "system": 0.95}
+# What a decision means for the whole system shows many events later; but events of the system have no heavy tails.
+DEFAULT_LAMBDA = {"device": 0.9, "system": 0.98}
+_WINSORISE = {"device": 0.001, "system": 0.0}
 
 
 class AsyncFractionalAlgorithmConfig(PPOConfig):
@@ -64,13 +67,13 @@ class AsyncFractionalAlgorithmConfig(PPOConfig):
         self.ignored: tuple[int, ...] = ()
         self.hidden: tuple[int, ...] = (64, 64)
         self.family: Family = "censored"
-        self.init_mean, self.init_scale, self.min_scale = 0.33, 0.15, 0.05
+        self.init_mean, self.init_scale, self.min_scale = 0.33, 0.15, 0.08
         self.learn: Learn = "both"
         self.fixed_wait, self.server_rule = "fixed:0", "jsq"
         self.critic: CriticKind | Literal["table", "lstd"] = "table"
         self.critic_hidden: tuple[int, ...] = (64, 64)
         self.gru_width = 64
-        self.critic_memory = 10.0
+        self.critic_memory = 8.0
         self.segment = 64
         self.chain: Chain | None = None
         self.fractional = True
@@ -78,7 +81,7 @@ class AsyncFractionalAlgorithmConfig(PPOConfig):
         self.shared_ratio = False
         self.omega = 0.2
         self.horizon: float | None = None
-        self.winsorise = 0.001
+        self.winsorise: float | None = None
 
     def training(self, **kwargs: Any) -> Self:
         """Set learning options: those of PPO, and the fields of this class by name.
@@ -89,14 +92,13 @@ class AsyncFractionalAlgorithmConfig(PPOConfig):
                 ``gru_width``, ``critic_memory``, ``segment`` (critic); ``chain`` (None: ``system`` under a team
                 objective), ``fractional``, ``ratio``, ``shared_ratio``, ``omega``, ``horizon``, ``winsorise``
                 (pricing); ``n_devices``; and everything `PPOConfig.training` takes, of which ``gamma`` is a discount
-                per decision (None: not used) and ``lambda_`` is 0.95 per event of a system chain and 0.9 per decision
-                of a device if None.
+                per decision (None: not used) and ``lambda_`` a number or a schedule (None: 0.98 per event of a system
+                chain, 0.9 per decision of a device).
         """
-        own = {"critic_lr", "fixed_wait", "server_rule", "critic_memory", "segment", "chain", *_MODEL, *_PRICING}
-        for name in own & kwargs.keys():
+        for name in {*_OWN, *_MODEL, *_PRICING} & kwargs.keys():
             value = kwargs.pop(name)
             if value is not NotProvided:
-                setattr(self, name, tuple(value) if isinstance(value, list) else value)
+                setattr(self, name, tuple(value) if name in ("ignored", "hidden", "critic_hidden") else value)
         return super().training(**kwargs)
 
     def validate(self) -> None:
@@ -107,15 +109,31 @@ class AsyncFractionalAlgorithmConfig(PPOConfig):
             self._value_error(f"minibatch_size ({self.minibatch_size}) must be <= decisions per learner ({batch})")
         self.pricing_settings()
 
+    @property
+    def _team(self) -> bool:
+        return bool(self.env_config.get("objective") == "team")
+
+    @property
+    def _whose(self) -> Chain:
+        """Whose decisions follow each other."""
+        return self.chain or ("system" if self._team else "device")
+
+    def lambda_schedule(self) -> float | list[list[float]]:
+        """Lambda per decision of the chain, or its values by decisions taken."""
+        if self.lambda_ is None:
+            return DEFAULT_LAMBDA[self._whose]
+        chosen: float | list[list[float]] = self.lambda_
+        return chosen
+
     def pricing_settings(self) -> PricingSettings:
         """How the learner prices decisions."""
-        team = self.env_config.get("objective") == "team"
-        chain: Chain = self.chain or ("system" if team else "device")
-        lam = _LAMBDA[chain] if self.lambda_ is None else self.lambda_
+        team, chain = self._team, self._whose
+        schedule = self.lambda_schedule()
         return PricingSettings(
             chain=chain,
             trapezoid=not team,
-            lam=lam,
+            lam=schedule[0][1] if isinstance(schedule, list) else schedule,
+            winsorise=_WINSORISE[chain] if self.winsorise is None else self.winsorise,
             per_device_gain=self.parameters == "per_device" and chain == "device",
             **{name: getattr(self, name) for name in _PRICING},
         )

@@ -10,7 +10,7 @@ from gymnasium import spaces
 
 from ...envs.aoi_offload.state import DELAY, SINCE_DONE
 from ..config import AsyncFractionalConfig, ClusterConfig
-from .algorithm import AsyncFractionalAlgorithmConfig
+from .algorithm import DEFAULT_LAMBDA, AsyncFractionalAlgorithmConfig
 from .module import game_shape
 
 _SAME_NAMES = (
@@ -65,7 +65,7 @@ def algorithm_config(
         entropy_coeff=section.ent_coef,
         grad_clip=section.max_grad_norm,
         critic_lr=section.critic_learning_rate,
-        lambda_=section.gae_lambda,
+        lambda_=_lambda(section, env_kwargs, total_steps),
         fixed_wait=f"fixed:{section.fixed_wait}",
         ignored=_IGNORED,
         critic_hidden=section.hidden,
@@ -73,6 +73,15 @@ def algorithm_config(
     )
     config.debugging(seed=seed, log_level="ERROR")
     return config
+
+
+def _lambda(section: AsyncFractionalConfig, env_kwargs: Mapping[str, Any], total_steps: int) -> Any:
+    """A number, or a linear schedule over the training; None: the default."""
+    if section.gae_lambda_final is None:
+        return section.gae_lambda
+    chain = section.chain or ("system" if env_kwargs.get("objective") == "team" else "device")
+    first = DEFAULT_LAMBDA[chain] if section.gae_lambda is None else section.gae_lambda
+    return [[0, first], [total_steps, section.gae_lambda_final]]
 
 
 def spaces_of(env_id: str, env_kwargs: Mapping[str, Any]) -> tuple[spaces.Box, spaces.Dict]:

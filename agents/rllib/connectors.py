@@ -181,7 +181,7 @@ class SemiMarkovAdvantages(ConnectorV2):
     ) -> _Priced:
         pricing, settings = self.pricing, self.pricing.settings
         discount = settings.discount(duration)
-        carry = settings.lam * discount
+        carry = pricing.lam * discount
         deltas = np.stack([cost, duration], axis=1) + discount[:, None] * after - before
         ratio = pricing.ratio[device] if settings.chain == "device" else pricing.ratio.mean()
         ratio = ratio * settings.fractional

@@ -38,7 +38,7 @@ class PricingSettings:
         omega: step of the outer loop.
         horizon: discounting horizon in seconds; None: not discounted by time.
         gamma: discount per decision; None: not used. Without both: the average criterion.
-        lam: lambda per decision.
+        lam: lambda per decision of the chain, at the beginning.
         winsorise: share of costs and of temporal differences pulled in to that quantile on either side.
         per_device_gain: subtract each device's own mean reward (devices with parameters of their own).
     """
@@ -125,7 +125,7 @@ class CriticScale:
 
 
 class Pricing:
-    """Ratios and their outer loop, and the critics' scales; equal in all learners of a group.
+    """Ratios and their outer loop, lambda, and the critics' scales; equal in all learners of a group.
 
     Args:
         settings: how decisions are priced.
@@ -138,6 +138,7 @@ class Pricing:
         self.outer: Dinkelbach | None = None
         if settings.ratio is not None:
             self.outer = self._loop(settings.ratio)
+        self.lam = settings.lam
         self.sums = np.zeros((2, n_devices))
 
     @property

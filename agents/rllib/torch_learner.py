@@ -49,6 +49,7 @@ class AsyncFractionalTorchLearner(TorchLearner):
         )
         self._decisions = 0
         self._entropy_coeff = Scheduler(fixed_value_or_schedule=config.entropy_coeff, framework=self.framework)
+        self._lambda = Scheduler(fixed_value_or_schedule=config.lambda_schedule(), framework=self.framework)
 
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         """One Adam for the actor and one for the critic, each with its own learning rate."""
@@ -106,6 +107,7 @@ class AsyncFractionalTorchLearner(TorchLearner):
     def _schedule(self, decisions: int) -> None:
         self._decisions = decisions
         self._entropy_coeff.update(timestep=decisions)
+        self.pricing.lam = float(self._lambda.update(timestep=decisions))
 
     def get_state(
         self,
