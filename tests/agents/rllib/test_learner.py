@@ -84,7 +84,7 @@ def test_it_counts_measures_and_starts_no_ray():
 @pytest.mark.parametrize(
     ("env", "changes"),
     [
-        (GAME, {"chain": "system"}),
+        (GAME, {"chain": "system", "gae_lambda_final": 0.9}),
         (GAME, {"critic": "recurrent"}),
         (GAME, {"critic": "lstd", "parameters": "per_device", "learn": "wait", "horizon": 5.0, "anneal": False}),
         (GAME, {"critic": "centralised", "shared_ratio": True, "learn": "server", "gamma": 0.99}),
