@@ -122,7 +122,7 @@ def _fill(
         own = device[t]
         if own < 0:
             continue
-        now, age = time[t], float(observation[t, AGE])
+        now, age = time[t], np.float64(observation[t, AGE])
         table[own, _PLACE] = -1.0  # the deciding device is described by its observation
         _sum_devices(table, now, longest, scales, out[t])
         _describe(observation[t], age, len(table), out[t])
@@ -166,7 +166,7 @@ def _describe(observation: NDArray[np.float32], age: float, devices: int, f: Flo
     b = _PLACES + _PER_PLACE * (edges + 1)
     total, shortest, longest = 0.0, math.inf, 0.0
     for n in range(edges):
-        q = float(observation[QUEUES + n])
+        q = np.float64(observation[QUEUES + n])  # `float` would stay in single precision here
         f[b], f[b + 1] = q, q * q
         total, shortest, longest = total + q, min(shortest, q), max(longest, q)
         b += _PER_QUEUE

@@ -27,10 +27,23 @@ def stream(
         observations=[np.array(row, np.float32) for row in table[:, :7]],
         actions=[{"server": t % 3, "wait": np.array([t / 10.0], np.float32)} for t in range(count)],
         rewards=[-row[7] for row in events[1:]],
-        infos=[{"cost": row[7], "duration": row[8], "time": row[9]} for row in events],
+        infos=[
+            {"cost": row[7], "duration": row[8], "time": row[9], "total_cost": total}
+            for row, total in zip(events, _totals(events), strict=True)
+        ],
         extra_model_outputs={Columns.ACTION_LOGP: [np.float32(-t) for t in range(count)]},
         len_lookback_buffer=lookback,
         t_started=t_started,
         **kwargs,
     )
     return result.to_numpy()
+
+
+def _totals(events: list[list[float]]) -> list[float]:
+    """Sum of each device's costs so far."""
+    sums: dict[float, float] = {}
+    found = []
+    for row in events:
+        sums[row[0]] = sums.get(row[0], 0.0) + row[7]
+        found.append(sums[row[0]])
+    return found

@@ -13,6 +13,7 @@ from ray.rllib.env.multi_agent_episode import MultiAgentEpisode
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.evaluation.postprocessing import Postprocessing
 
+from edgewise.agents.networks.event_table import advance, table_width, unknown_table
 from edgewise.agents.rllib.connectors import SemiMarkovAdvantages
 from edgewise.agents.rllib.events import events_of
 from edgewise.agents.rllib.module import DEVICE, ROWS, AsyncFractionalModule
@@ -250,11 +251,11 @@ def test_multi_agent_episodes_give_the_same_returns() -> None:
     assert events.acted[0].tolist() == [True, True, True, True, False, False]
 
 
-@pytest.mark.parametrize("critic", ["recurrent", "centralised", "lstd"])
+@pytest.mark.parametrize("critic", ["recurrent", "centralised", "lstd", "table"])
 def test_global_critics_take_any_episodes(critic: str) -> None:
     module = modules(critic=critic)
     layer = module["default_policy"].actor.features
-    ridge = layer.per_linear(1e-4, 1.0, 1e-4) if critic == "lstd" else None
+    ridge = {"lstd": layer.per_linear(1e-4, 1.0, 1e-4), "table": np.full(table_width(2), 1e-4)}.get(critic)
     scales = {"default_policy": CriticScale(10.0, ridge)}
     connector = SemiMarkovAdvantages(Pricing(PricingSettings(), DEVICES, scales), segment=16)
     for seed in range(3):
@@ -263,6 +264,76 @@ def test_global_critics_take_any_episodes(critic: str) -> None:
     assert batch["default_policy"][ROWS].shape[1] == 16
     assert np.isfinite(rows(batch, Postprocessing.ADVANTAGES)).all()
     assert rows(batch, Postprocessing.ADVANTAGES).std() > 0.5
+
+
+# A team of two: both pay the same integral of 1, 10, 2, 3, 4 per second on the five stretches between events.
+TEAM = [
+    event(0, 0.0, 0.0, 0.0),
+    event(1, 0.5, 0.5, 0.5),
+    event(0, 2.5, 20.5, 2.5),
+    event(0, 3.0, 1.0, 0.5),
+    event(1, 5.0, 20.0 + 1.0 + 6.0, 4.5),
+    event(0, 12.0, 6.0 + 28.0, 9.0),
+]
+STRETCHES = [(0.5, 0.5), (20.0, 2.0), (1.0, 0.5), (6.0, 2.0), (28.0, 7.0)]
+
+
+def test_the_system_chain_credits_every_decision_with_what_accrues_until_the_next_event() -> None:
+    batch, pricing = priced([stream(TEAM)], chain="system", horizon=10.0, lam=0.0)
+    assert returns_of(batch, pricing, 2.0) == pytest.approx([-(c - 2.0 * d) for c, d in STRETCHES], rel=1e-5, abs=1e-5)
+    batch, pricing = priced([stream(TEAM)], chain="system", horizon=10.0, lam=0.5)
+    carried, expected = 0.0, []
+    for cost, duration in STRETCHES[::-1]:
+        carried = -(cost - 2.0 * duration) + 0.5 * np.exp(-duration / 10.0) * carried
+        expected.append(carried)
+    assert returns_of(batch, pricing, 2.0) == pytest.approx(expected[::-1], rel=1e-5, abs=1e-5)
+    assert rows(batch, DEVICE).tolist() == [0, 1, 0, 0, 1]
+
+
+def test_the_system_chain_uses_every_event_once_and_needs_no_lookback() -> None:
+    events = random_events(61)
+    found = []
+    for first, last in ((0, 7), (7, 8), (8, 30), (30, 60)):
+        batch, _ = priced([stream(events[first : last + 1], t_started=first)], chain="system")
+        found += rows(batch, DEVICE).tolist()
+    assert found == [int(row[0]) for row in events[:-1]]
+
+
+def test_the_system_chain_needs_what_only_our_env_runner_tells() -> None:
+    episode = stream(TEAM)
+    for info in episode.infos.data:
+        del info["total_cost"]
+    with pytest.raises(InvalidInputError, match="chain: system needs the sums of costs"):
+        priced([episode], chain="system")
+
+
+def test_the_table_critic_values_by_what_the_lookback_and_the_carried_table_tell() -> None:
+    width = table_width(2)
+    events = random_events(400)
+    whole, cut = stream(events), [stream(events[:201]), stream(events[200:], t_started=200)]
+    lanes = events_of([whole], 2, DEVICES)
+    table = advance(
+        unknown_table(DEVICES),
+        lanes.observation[0, :200],
+        lanes.device[0, :200],
+        lanes.time[0, :200],
+        lanes.carrier[0, :200, 1:].argmax(-1),
+        0.5 * (lanes.carrier[0, :200, 0].astype(float) + 1.0),
+    )
+    for told, same in zip(cut[1].infos.data, whole.infos.data[200:], strict=True):
+        told.update(same)
+    cut[1].infos.data[0]["table"] = table
+    cut[1].actions.data["wait"][:] = whole.actions.data["wait"][200:]
+    cut[1].actions.data["server"][:] = whole.actions.data["server"][200:]
+    values = []
+    for episodes in ([whole], cut):
+        scales = {"default_policy": CriticScale(1e9, np.full(width, 1e-3))}
+        pricing = Pricing(PricingSettings(ratio=2.0, chain="system"), DEVICES, scales)
+        connector = SemiMarkovAdvantages(pricing)
+        batch = connector(rl_module=modules(critic="table"), batch={}, episodes=episodes)
+        values.append((scales["default_policy"].lstd.solution, rows(batch, DEVICE)))  # type: ignore[union-attr]
+    assert values[0][1].tolist() == values[1][1].tolist()
+    assert values[0][0] == pytest.approx(values[1][0], rel=1e-3, abs=1e-6)
 
 
 def test_two_criteria_exclude_each_other() -> None:
