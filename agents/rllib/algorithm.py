@@ -60,6 +60,7 @@ class AsyncFractionalAlgorithmConfig(PPOConfig):
         self.gamma: Any = None
         self.clip_param, self.grad_clip = 0.2, 0.5
         self.num_epochs, self.minibatch_size = 4, 4096
+        self.train_batch_size = 64 * 256  # RLlib checks minibatches against it where no size per learner is given
         self.vf_loss_coeff = 0.5
         self.use_kl_loss = False
         self.n_devices: int | None = None
@@ -105,7 +106,7 @@ class AsyncFractionalAlgorithmConfig(PPOConfig):
         """Check what RLlib checks, and that a minibatch fits into an iteration: it would be filled with copies."""
         super().validate()
         batch = self.total_train_batch_size // max(1, self.num_learners)
-        if self.minibatch_size is not None and self.minibatch_size > batch:
+        if not self.in_evaluation and self.minibatch_size is not None and self.minibatch_size > batch:
             self._value_error(f"minibatch_size ({self.minibatch_size}) must be <= decisions per learner ({batch})")
         self.pricing_settings()
 

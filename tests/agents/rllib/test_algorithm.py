@@ -158,3 +158,11 @@ def test_an_iteration_is_one_fragment_of_every_lane_unless_a_batch_size_is_given
     assert config().total_train_batch_size == LANES * STEPS
     assert config().env_runners(num_env_runners=3).total_train_batch_size == 3 * LANES * STEPS
     assert config(train_batch_size_per_learner=100).learners(num_learners=2).total_train_batch_size == 200
+
+
+def test_a_minibatch_must_fit_into_an_iteration_of_training() -> None:
+    settings = AsyncFractionalAlgorithmConfig().environment("edgewise/AoIOffloadGame-v0", env_config={"preset": "small"})
+    settings.validate()
+    settings.get_evaluation_config_object().validate()  # its fragments are short: RLlib evaluates episode by episode
+    with pytest.raises(ValueError, match=r"minibatch_size \(129\) must be <= decisions per learner \(128\)"):
+        config(minibatch_size=129).validate()
