@@ -6,6 +6,7 @@ their released code; the values along the sweeps are ours.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -248,12 +249,15 @@ def fidelity_cells(budget: Budget) -> dict[str, list[Cell]]:
 
 
 def _cells(name: str, budget: Budget, overrides: Mapping[str, Any] | None = None, nash: bool = False) -> list[Cell]:
-    algorithm = load_config(FOLDER + name).learner.algorithm
-    settings = {"name": name, **budget.training, **budget.learner.get(algorithm, {}), **(overrides or {})}
-    return [
-        Cell(config, budget.evaluation, nash and config.env.sync_slot is None)  # deviations are asynchronous
-        for config in (load_config(FOLDER + name, {**settings, "seed": seed}) for seed in range(budget.seeds))
-    ]
+    own = budget.learner.get(_algorithm(name), {})
+    config = load_config(FOLDER + name, {"name": name, **budget.training, **own, **(overrides or {})})
+    nash = nash and config.env.sync_slot is None  # deviations are asynchronous
+    return [Cell(config.model_copy(update={"seed": seed}), budget.evaluation, nash) for seed in range(budget.seeds)]
+
+
+@functools.cache
+def _algorithm(name: str) -> str:
+    return load_config(FOLDER + name).learner.algorithm
 
 
 def all_cells(budget: Budget, parts: tuple[str, ...] = PARTS) -> list[Cell]:
