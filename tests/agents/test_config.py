@@ -36,4 +36,5 @@ def numeric(annotation: object) -> bool:
 def test_every_field_has_a_description_and_every_number_a_unit(section: type[LearnerSection]) -> None:
     for name, field in section.model_fields.items():
         assert field.description, name
-        assert field.description.startswith(("[-] ", "[s] ", "[rollouts] ", "[MiB] ")) == numeric(field.annotation), name
+        has_unit = field.description.startswith(("[-] ", "[s] ", "[rollouts] ", "[MiB] "))
+        assert has_unit == numeric(field.annotation), name

@@ -10,7 +10,8 @@ import pytest
 import ray
 import torch
 
-from edgewise.agents.config import AsyncFractionalConfig
+from edgewise.agents.config import AsyncFractionalConfig, ClusterConfig
+from edgewise.agents.rllib.build import algorithm_config
 from edgewise.agents.rllib.learner import RLlibLearner, policy_from_snapshot
 from edgewise.agents.snapshot import Snapshot
 from edgewise.envs.core.errors import CheckpointError, InvalidInputError
@@ -65,6 +66,22 @@ def saved(snapshot: Snapshot, folder: Path) -> Snapshot:
     """A snapshot written to disk and read again."""
     checkpoint.save(folder, snapshot, step=1, learner="async_fractional")
     return checkpoint.load(folder / checkpoint.folder_name(1)).snapshot
+
+
+def test_env_runners_share_the_lanes_and_a_small_rollout_is_one_minibatch():
+    config = algorithm_config(
+        AsyncFractionalConfig(n_steps=8, learning_rate=1e-3, fixed_wait=0.5, learn="server"),
+        GAME,
+        {"preset": "small"},
+        num_envs=12,
+        seed=5,
+        total_steps=1000,
+        cluster=ClusterConfig(num_env_runners=3, num_learners=2),
+    )
+    assert (config.num_envs_per_env_runner, config.rollout_fragment_length) == (4, 8 * 3)
+    assert config.train_batch_size_per_learner == config.minibatch_size == 8 * 3 * 12 // 2
+    assert config.lr == [[0, 1e-3], [1000, 0.0]]
+    assert config.fixed_wait == "fixed:0.5"
 
 
 def test_it_counts_measures_and_starts_no_ray():
