@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ...envs.core.errors import CheckpointError
 from ...train.progress import Progress, Silent
@@ -61,8 +62,20 @@ def run_cell(
 def _same(cell: Cell, folder: Path) -> RunFolder:
     run = open_run(folder)
     if run.config != cell.config:
-        raise CheckpointError(f"{folder}: holds a run with another configuration; choose another folder")
+        field = _first_difference(run.config.model_dump(), cell.config.model_dump())
+        raise CheckpointError(
+            f"{folder}: holds a run with another configuration ({field}); choose another folder or delete it"
+        )
     return run
+
+
+def _first_difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str:
+    """Path of the first field in which two configurations differ, with both values."""
+    name = next(name for name in (*old, *new) if old.get(name) != new.get(name))
+    one, two = old.get(name), new.get(name)
+    if isinstance(one, dict) and isinstance(two, dict):
+        return _first_difference(one, two, f"{prefix}{name}.")
+    return f"{prefix}{name}: {one!r} there, {two!r} now"
 
 
 def _is_evaluated(cell: Cell, folder: Path) -> bool:

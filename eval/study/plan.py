@@ -53,6 +53,7 @@ class Budget:
         evaluation: of every run.
         training: dotted overrides of every configuration.
         learner: dotted overrides by algorithm.
+        checked: configurations whose runs get a Nash check; None for every learned policy of the baselines' tables.
     """
 
     seeds: int
@@ -60,6 +61,7 @@ class Budget:
     evaluation: GameBudget
     training: Mapping[str, Any] = field(default_factory=dict)
     learner: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    checked: tuple[str, ...] | None = None
 
 
 _SMOKE_CHECK = NashBudget(devices=1, screening_seeds=1, screening_horizon=30.0, seeds=4, horizon=60.0, decisions=0)
@@ -68,7 +70,7 @@ BUDGETS = {
         seeds=1,
         every_point=False,
         evaluation=GameBudget(
-            seeds=4, stretch_seeds=3, stretch_horizon=120.0, nash=_SMOKE_CHECK, references=_SMOKE_CHECK
+            seeds=4, stretch_seeds=3, stretch_horizon=90.0, nash=_SMOKE_CHECK, references=_SMOKE_CHECK
         ),
         training={
             "steps": 6000,
@@ -79,7 +81,11 @@ BUDGETS = {
             "env.num_envs": 4,
             "env.horizon": 60.0,
         },
-        learner={"fractional_d3qn_ddpg": {"learner.learning_starts": 1000}},
+        learner={
+            "fractional_d3qn_ddpg": {"learner.learning_starts": 1000},
+            "recurrent_d3qn_ppo": {"steps": 2000},
+        },
+        checked=(MAIN, "selfish_authors"),
     ),
     "full": Budget(seeds=10, every_point=True, evaluation=EVALUATIONS["full"]),
 }
@@ -221,8 +227,8 @@ SWEEPS = (
 
 
 def learned_cells(name: str, budget: Budget) -> list[Cell]:
-    """The runs of one packaged configuration, one per seed, with the Nash check."""
-    return _cells(name, budget, nash=True)
+    """The runs of one packaged configuration, one per seed, with the Nash check if the budget pays for it."""
+    return _cells(name, budget, nash=budget.checked is None or name in budget.checked)
 
 
 def point_cells(sweep: Sweep, point: Point, budget: Budget) -> list[Cell]:

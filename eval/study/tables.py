@@ -166,7 +166,8 @@ def summary_table(sweeps: Sequence[SweepFindings]) -> Table:
     for sweep in sweeps:
         cells: list[Cell] = []
         for gains in ([p.best for p in sweep.points], [p.zero_wait for p in sweep.points]):
-            index = max(range(len(gains)), key=lambda i, gains=gains: gains[i].share.estimate)
+            shares = [gain.share.estimate for gain in gains]
+            index = shares.index(max(shares))
             value, ends = _change(gains[index].share)
             cells += [(value, ends), (sweep.points[index].label, gains[index].label)]
         lines.append(Line(sweep.title, drop_words(sweep), cells))
