@@ -61,12 +61,13 @@ def advantages(delta: Floats, carry: Floats, last: Flags) -> Floats:
     """
     if not len(delta):
         return np.zeros(0)
-    chain = np.cumsum(last) - last
+    chain: Indices = np.cumsum(last) - last
     first = np.flatnonzero(np.r_[True, last[:-1]])
     step = np.arange(len(delta)) - first[chain]
     table = np.zeros((2, int(step.max()) + 1, len(first)))
     table[:, step, chain] = delta, carry
-    return accumulate(table[0], table[1], np.zeros(table.shape[1:], np.bool_))[step, chain]
+    sums: Floats = accumulate(table[0], table[1], np.zeros(table.shape[1:], np.bool_))[step, chain]
+    return sums
 
 
 def running_sums(group: Indices, values: Floats) -> Floats:

@@ -59,7 +59,7 @@ class Acting:
         if learn == "wait" and server_rule.startswith("pgoa"):
             raise InvalidInputError.of("server_rule", "a rule without memory", server_rule)
         self.learn, self.longest, self.n_servers = learn, longest, n_edges + 1
-        bounds = AoIParams(edge_ghz=(1.0,) * n_edges, z_max=longest)  # rules read nothing else
+        bounds = AoIParams.make(edge_ghz=(1.0,) * n_edges, z_max=longest)  # rules read nothing else
         self._rule = ScriptedPolicy(server_rule, fixed_wait, bounds)
         self.rng = self._rule.rng if rng is None else rng
         self._rule.rng = self.rng
@@ -95,7 +95,8 @@ class Acting:
 
     def seconds(self, wait: Floats) -> Floats:
         """Waits in seconds from their carrier in [-1, 1]."""
-        return np.clip((wait + 1.0) * (0.5 * self.longest), 0.0, self.longest)
+        seconds: Floats = np.clip((wait + 1.0) * (0.5 * self.longest), 0.0, self.longest)
+        return seconds
 
 
 def with_device(observation: Floats, width: int) -> Floats:

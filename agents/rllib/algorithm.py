@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.algorithms.ppo import PPO, PPOConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
@@ -21,12 +21,34 @@ _MODEL = (
     *("critic", "critic_hidden", "gru_width"),
 )
 _OWN = ("critic_lr", "fixed_wait", "server_rule", "critic_memory", "segment", "chain", "winsorise")
-_PRICING = (*("fractional", "ratio", "shared_ratio", "omega", "horizon", "gamma"),)
+_PRICING = ("fractional", "ratio", "shared_ratio", "omega", "horizon", "gamma")
 
 
 # What a decision means for the whole system shows many events later; but events of the system have no heavy tails.
 DEFAULT_LAMBDA = {"device": 0.9, "system": 0.98}
 _WINSORISE = {"device": 0.001, "system": 0.0}
+
+
+_OF_RLLIB: dict[str, Any] = {
+    "num_env_runners": 0,
+    "env_runner_cls": EventStreamEnvRunner,
+    "num_envs_per_env_runner": 64,
+    "rollout_fragment_length": 256,
+    "episode_lookback_horizon": 64,
+    "batch_mode": "truncate_episodes",
+    "merge_env_runner_states": False,  # there are no connector states to merge
+    "add_default_connectors_to_learner_pipeline": False,
+    "lr": 2e-3,
+    "lambda_": None,
+    "gamma": None,
+    "clip_param": 0.2,
+    "grad_clip": 0.5,
+    "num_epochs": 4,
+    "minibatch_size": 4096,
+    "train_batch_size": 64 * 256,  # RLlib checks minibatches against it where no size per learner is given
+    "vf_loss_coeff": 0.5,
+    "use_kl_loss": False,
+}
 
 
 class AsyncFractionalAlgorithmConfig(PPOConfig):
@@ -43,26 +65,17 @@ class AsyncFractionalAlgorithmConfig(PPOConfig):
     (0, 'recurrent')
     """
 
+    rollout_fragment_length: Any
+    minibatch_size: Any
+    lambda_: Any
+    _train_batch_size_per_learner: Any
+
     def __init__(self, algo_class: type[PPO] | None = None) -> None:
-        super().__init__(algo_class=algo_class or AsyncFractional)
-        self.num_env_runners = 0
-        self.env_runner_cls = EventStreamEnvRunner
-        self.num_envs_per_env_runner = 64
-        self.rollout_fragment_length = 256
-        self.episode_lookback_horizon = 64
-        self.batch_mode = "truncate_episodes"
-        self.merge_env_runner_states = False  # there are no connector states to merge
-        self.add_default_connectors_to_learner_pipeline = False
+        super().__init__(algo_class=algo_class or AsyncFractional)  # type: ignore[no-untyped-call]
+        for name, value in _OF_RLLIB.items():  # whose own types are those of its defaults
+            setattr(self, name, value)
         self.callbacks_class = DinkelbachCallback
-        self.lr: Any = 2e-3
         self.critic_lr: Any = None
-        self.lambda_: Any = None
-        self.gamma: Any = None
-        self.clip_param, self.grad_clip = 0.2, 0.5
-        self.num_epochs, self.minibatch_size = 4, 4096
-        self.train_batch_size = 64 * 256  # RLlib checks minibatches against it where no size per learner is given
-        self.vf_loss_coeff = 0.5
-        self.use_kl_loss = False
         self.n_devices: int | None = None
         self.parameters: Parameters = "shared"
         self.ignored: tuple[int, ...] = ()
@@ -98,8 +111,7 @@ class AsyncFractionalAlgorithmConfig(PPOConfig):
         """
         for name in {*_OWN, *_MODEL, *_PRICING} & kwargs.keys():
             value = kwargs.pop(name)
-            if value is not NotProvided:
-                setattr(self, name, tuple(value) if name in ("ignored", "hidden", "critic_hidden") else value)
+            setattr(self, name, tuple(value) if name in ("ignored", "hidden", "critic_hidden") else value)
         return super().training(**kwargs)
 
     def validate(self) -> None:
@@ -152,13 +164,14 @@ class AsyncFractionalAlgorithmConfig(PPOConfig):
     @property
     def total_train_batch_size(self) -> int:
         """Decisions of an iteration: ``train_batch_size_per_learner`` if given, else one fragment of every lane."""
-        if self._train_batch_size_per_learner is not None:
+        if self._train_batch_size_per_learner is not None or self.rollout_fragment_length == "auto":
             return int(super().total_train_batch_size)
-        return self.rollout_fragment_length * self.num_envs_per_env_runner * max(1, self.num_env_runners)
+        return int(self.rollout_fragment_length * self.num_envs_per_env_runner * max(1, self.num_env_runners))
 
     @property
     def _model_config_auto_includes(self) -> dict[str, Any]:
-        return AlgorithmConfig._model_config_auto_includes.fget(self)  # type: ignore[attr-defined]
+        included: dict[str, Any] = AlgorithmConfig._model_config_auto_includes.fget(self)  # type: ignore[attr-defined]
+        return included
 
 
 class AsyncFractional(PPO):

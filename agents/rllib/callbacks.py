@@ -21,7 +21,8 @@ class DinkelbachCallback(RLlibCallback):
     def on_train_result(self, *, algorithm: Algorithm, metrics_logger: Any = None, result: Any, **kwargs: Any) -> None:
         """Gather the sums, and take one step in every learner."""
         group = algorithm.learner_group
-        sums = sum(_values(group.foreach_learner(_take)))
+        assert group is not None
+        sums = np.sum(_values(group.foreach_learner(_take)), axis=0)
         ratio = _values(group.foreach_learner(_Move(sums)))[0]
         result["ratio"] = float(ratio.mean())
         result["ratios"] = ratio.tolist()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,10 +59,11 @@ class SemiMarkovAdvantages(ConnectorV2):
     def __call__(
         self,
         *,
-        rl_module: Mapping[str, Any],
+        rl_module: Any,
         batch: dict[str, Any],
         episodes: list[Episode],
-        shared_data: dict[str, Any] | None = None,
+        explore: bool | None = None,
+        shared_data: dict[Any, Any] | None = None,
         metrics: Any = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
@@ -312,14 +312,16 @@ def _pulled_in(values: Floats, share: float) -> Floats:
     """Values (R,) with the extreme share on either side pulled in to its quantile."""
     if share == 0.0 or not np.isfinite(values).any():
         return values
-    return np.clip(values, *np.nanquantile(values, [share, 1.0 - share]))
+    low, high = np.nanquantile(values, [share, 1.0 - share])
+    return np.clip(values, low, high)
 
 
 def _mean_by(values: Floats, group: NDArray[np.int64], groups: int) -> Floats:
     """Mean over each value's group, over all learners, shape (R,)."""
-    sums = np.stack([np.bincount(group, values, groups), np.bincount(group, minlength=groups).astype(np.float64)])
-    sums = pooled(sums)
-    return (sums[0] / np.maximum(sums[1], 1.0))[group]
+    counts = np.bincount(group, minlength=groups).astype(np.float64)
+    sums = pooled(np.stack([np.bincount(group, values, groups), counts]))
+    means: Floats = sums[0] / np.maximum(sums[1], 1.0)
+    return means[group]
 
 
 def _standardise(values: Floats, kind: NDArray[np.int64]) -> Floats:

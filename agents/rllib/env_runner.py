@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 import ray
 import torch
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.callbacks.utils import make_callback
 from ray.rllib.core import COMPONENT_RL_MODULE, DEFAULT_AGENT_ID, DEFAULT_MODULE_ID
@@ -66,6 +66,10 @@ class EventStreamEnvRunner(EnvRunner, Checkpointable):
         **kwargs: ``worker_index``, ``num_workers``, ``spaces``: as RLlib gives them.
     """
 
+    config: Any
+    env: Any  # a VectorEnv, or None where remote workers sample
+    module: Any
+
     def __init__(self, *, config: AlgorithmConfig, **kwargs: Any) -> None:
         super().__init__(config=config, **kwargs)
         self.spaces: dict[str, Any] = kwargs.get("spaces") or {}
@@ -73,7 +77,7 @@ class EventStreamEnvRunner(EnvRunner, Checkpointable):
         self._weights_seq_no = 0
         seed = self.config.seed
         self._seeds = SeedTree(_any_seed() if seed is None else seed)
-        self.env: VectorEnv[Any, Any, Any] | None = None
+        self.env = None
         self.num_envs = 0
         self._lanes: Lanes | None = None
         remote = self.worker_index is not None and self.worker_index > 0
@@ -88,7 +92,7 @@ class EventStreamEnvRunner(EnvRunner, Checkpointable):
         wanted = {"num_envs": self.config.num_envs_per_env_runner, "autoreset_mode": AutoresetMode.SAME_STEP.name}
         context = EnvContext({**keywords, **wanted}, worker_index=self.worker_index or 0, num_workers=self.num_workers)
         if isinstance(env, str) and not _global_registry.contains(ENV_CREATOR, env):
-            made = gymnasium.make_vec(env, vectorization_mode="vector_entry_point", **context)
+            made: Any = gymnasium.make_vec(env, vectorization_mode="vector_entry_point", **context)
         else:
             made = (_global_registry.get(ENV_CREATOR, env) if isinstance(env, str) else env)(context)
         mode = made.metadata.get("autoreset_mode")
@@ -121,14 +125,13 @@ class EventStreamEnvRunner(EnvRunner, Checkpointable):
 
     def _start(self) -> Lanes:
         """The first episodes of all lanes."""
-        assert self.env is not None
         first = max((self.worker_index or 0) - 1, 0) * self.num_envs
         role = Role.EVALUATE if self.config.in_evaluation else Role.TRAIN
         seeds = self._seeds.lanes(role, self.num_envs, first)
         observation, info = self.env.reset(seed=[int(seed) for seed in seeds])
         return Lanes(with_device(observation, self._width), info, self._n_devices)
 
-    def sample(
+    def sample(  # type: ignore[override]  # RLlib's runners narrow the keywords in the same way
         self,
         *,
         num_timesteps: int | None = None,
@@ -172,7 +175,6 @@ class EventStreamEnvRunner(EnvRunner, Checkpointable):
         return episodes
 
     def _roll(self, steps: int, explore: bool, random_actions: bool) -> list[SingleAgentEpisode]:
-        assert self.env is not None
         assert self._lanes is not None
         acting, actor = self._acting, self.module.actor
         observation = self._lanes.observation
@@ -233,11 +235,10 @@ class EventStreamEnvRunner(EnvRunner, Checkpointable):
         """Weights, and under ``stream`` everything else that sampling depends on, as arrays and plain values."""
         state: dict[str, Any] = {NUM_ENV_STEPS_SAMPLED_LIFETIME: self.num_env_steps_sampled_lifetime}
         if self._check_component(COMPONENT_RL_MODULE, components, not_components):
-            inner = self._get_subcomponents(COMPONENT_RL_MODULE, components)
+            inner = self._get_subcomponents(COMPONENT_RL_MODULE, components)  # type: ignore[no-untyped-call]
             state[COMPONENT_RL_MODULE] = self.module.get_state(components=inner, **kwargs)
             state[WEIGHTS_SEQ_NO] = self._weights_seq_no
         if self._lanes is not None and self._check_component(STREAM, components, not_components):
-            assert self.env is not None
             state[STREAM] = {
                 "lanes": self._lanes.get_state(),
                 "simulator": self.env.unwrapped.get_state(),

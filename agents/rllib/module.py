@@ -25,7 +25,7 @@ LOGP, ENTROPY, VALUES = "logp", "entropy", "values"
 
 
 def game_shape(
-    observation: spaces.Space[Any], action: spaces.Space[Any], n_devices: int | None
+    observation: spaces.Space[Any] | None, action: spaces.Space[Any] | None, n_devices: int | None
 ) -> tuple[int, int, int]:
     """Edges N, devices M, and the first column of the plain observation (1 behind a device's index, else 0).
 
@@ -72,7 +72,8 @@ class AsyncFractionalModule(TorchRLModule, InferenceOnlyAPI):
         names = ("parameters", "hidden", "family", "init_mean", "init_scale", "min_scale", "learn")
         chosen = {name: config[name] for name in names if name in config}
         self.actor = HybridActor(edges, devices, ignored=ignored, **chosen)
-        self.longest = float(self.action_space["wait"].high[0])
+        space: Any = self.action_space
+        self.longest = float(space["wait"].high[0])
         kind = config.get("critic", "table")
         self.critic, self.table = None, kind == "table"
         if kind not in LINEAR_CRITICS and not self.inference_only:

@@ -106,7 +106,8 @@ class CriticScale:
     def standardised(self, features: Floats) -> Floats:
         """Features (R, width) in those units."""
         assert self.moments is not None
-        return (features - self.moments[0]) / self.moments[1]
+        result: Floats = (features - self.moments[0]) / self.moments[1]
+        return result
 
     def get_state(self) -> dict[str, Any]:
         """Arrays and plain JSON values."""

@@ -34,13 +34,14 @@ class AsyncFractionalTorchLearner(TorchLearner):
     *Source*: Schulman et al. 2017 (PPO); Jin et al., arXiv 2409.16832 (fractional asynchronous learning).
     """
 
+    config: Any
     pricing: Pricing
 
     def build(self) -> None:
         """Build the module, the optimizers and the connector."""
         super().build()
         config = self.config
-        modules: dict[str, AsyncFractionalModule] = {name: each.unwrapped() for name, each in self.module.items()}
+        modules = {name: self._own(name) for name, _ in self.module.items()}
         critics = {name: CriticScale(config.critic_memory, _ridge(module)) for name, module in modules.items()}
         n_devices = next(iter(modules.values())).n_devices
         self.pricing = Pricing(config.pricing_settings(), n_devices, critics)
@@ -51,9 +52,15 @@ class AsyncFractionalTorchLearner(TorchLearner):
         self._entropy_coeff = Scheduler(fixed_value_or_schedule=config.entropy_coeff, framework=self.framework)
         self._lambda = Scheduler(fixed_value_or_schedule=config.lambda_schedule(), framework=self.framework)
 
+    def _own(self, module_id: str) -> AsyncFractionalModule:
+        """A module without the wrapper of distributed learning."""
+        module = self.module[module_id].unwrapped()
+        assert isinstance(module, AsyncFractionalModule)
+        return module
+
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         """One Adam for the actor and one for the critic, each with its own learning rate."""
-        module: AsyncFractionalModule = self.module[module_id].unwrapped()
+        module = self._own(module_id)
         for name, part, rate in (
             ("actor", module.actor, config.lr),
             ("critic", module.critic, config.lr if config.critic_lr is None else config.critic_lr),
@@ -69,7 +76,7 @@ class AsyncFractionalTorchLearner(TorchLearner):
                 )
 
     def compute_loss_for_module(
-        self, *, module_id: str, config: Any, batch: dict[str, Any], fwd_out: dict[str, Tensor]
+        self, *, module_id: str, config: Any, batch: dict[str, Any], fwd_out: dict[str, Any]
     ) -> Tensor:
         """Clipped surrogate, squared errors of the normalised values, and the entropy bonus, over the marked rows."""
         rows = batch[ROWS]
@@ -79,7 +86,7 @@ class AsyncFractionalTorchLearner(TorchLearner):
         clipped = ratio.clamp(1.0 - config.clip_param, 1.0 + config.clip_param)
         policy_loss = -torch.min(advantage * ratio, advantage * clipped).mean()
         entropy = fwd_out[ENTROPY].mean()
-        loss = policy_loss - self._entropy_coeff.get_current_value() * entropy
+        loss: Tensor = policy_loss - self._entropy_coeff.get_current_value() * entropy
         metrics = {
             "policy_loss": policy_loss,
             "entropy": entropy,
@@ -96,8 +103,8 @@ class AsyncFractionalTorchLearner(TorchLearner):
     def apply_gradients(self, gradients_dict: dict[Any, Any]) -> None:
         """Step the optimizers, and keep the least spread of the waits."""
         super().apply_gradients(gradients_dict)
-        for module in self.module.values():
-            module.unwrapped().actor.clamp()
+        for name, _ in self.module.items():
+            self._own(name).actor.clamp()
 
     def after_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
         """Move the schedules."""

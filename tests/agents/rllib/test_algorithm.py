@@ -161,7 +161,8 @@ def test_an_iteration_is_one_fragment_of_every_lane_unless_a_batch_size_is_given
 
 
 def test_a_minibatch_must_fit_into_an_iteration_of_training() -> None:
-    settings = AsyncFractionalAlgorithmConfig().environment("edgewise/AoIOffloadGame-v0", env_config={"preset": "small"})
+    settings = AsyncFractionalAlgorithmConfig()
+    settings.environment("edgewise/AoIOffloadGame-v0", env_config={"preset": "small"})
     settings.validate()
     settings.get_evaluation_config_object().validate()  # its fragments are short: RLlib evaluates episode by episode
     with pytest.raises(ValueError, match=r"minibatch_size \(129\) must be <= decisions per learner \(128\)"):

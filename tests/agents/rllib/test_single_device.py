@@ -19,7 +19,8 @@ def test_a_lone_device_learns_to_wait_within_one_percent_of_the_optimum() -> Non
     config = AsyncFractionalAlgorithmConfig().environment("edgewise/AoIOffload-v0", env_config={"preset": "single"})
     config.env_runners(num_envs_per_env_runner=256, rollout_fragment_length=16, episode_lookback_horizon=0)
     config.training(critic="lstd", num_epochs=5, minibatch_size=1024, lambda_=0.0, lr=[[0, 1e-3], [STEPS, 0.0]])
-    config.training(critic_memory=20.0, ignored=(DELAY, SINCE_DONE), init_mean=0.1, omega=0.1).debugging(seed=0)
+    config.training(critic_memory=20.0, ignored=(DELAY, SINCE_DONE), init_mean=0.1, omega=0.1)
+    config.training(family="squashed", init_scale=1.0, min_scale=0.0).debugging(seed=0)
     runner = EventStreamEnvRunner(config=config, worker_index=0)
     learner = config.build_learner(spaces=runner.get_spaces())
     sampled = 0
