@@ -48,7 +48,7 @@ def train(
         config: A YAML file, or the name of a packaged config such as aoi_offload/demo.
         out: The run folder to make; default runs/NAME, with the config's name.
         overwrite: Replace an earlier run in that folder.
-        resume: Continue this run bit for bit; takes no config and no overrides.
+        resume: Continue this run, bit for bit if it runs in one process; takes no config and no overrides.
         set: Overrides as FIELD.PATH=VALUE, another spelling of --FIELD.PATH VALUE.
     """
     from ..eval.evaluate import score_checkpoint

@@ -145,6 +145,8 @@ def parameters(dotted: str) -> str:
     """Fields of a pydantic model: default, unit, range, meaning."""
     rows = []
     for name, schema in load(dotted).model_json_schema()["properties"].items():
+        if schema.keys() & {"$ref", "discriminator"}:
+            continue  # a section: it has a table of its own
         found = re.fullmatch(r"\[(.+?)\] (.*)", schema.get("description", ""))
         unit, meaning = found.groups() if found else ("-", schema.get("description", ""))
         default = schema.get("default")
@@ -203,6 +205,80 @@ def summaries(dotted: str) -> str:
     return table(("function", "meaning"), rows)
 
 
+def commands(dotted: str) -> str:
+    """Every command of the command line: what it does, and its arguments with their defaults."""
+    module = load(dotted)
+    parts = []
+    for name in _ORDER:
+        function = getattr(module, name)
+        prose, sections = split(function.__doc__)
+        hints = typing.get_type_hints(function, include_extras=True)
+        signature = inspect.signature(function).parameters
+        meanings = dict(entries(sections.get("Args", "")))
+        positional = [key for key in signature if "Positional" in map(str, typing.get_args(hints[key])[1:])]
+        usage = ["edgewise", name.replace("_", " "), *(_metavar(key, hints[key], signature[key]) for key in positional)]
+        rows = [
+            (
+                f"`{_option(key, hints[key], signature[key], key in positional)}`",
+                _default(signature[key]),
+                markdown(meanings[key]),
+            )
+            for key in signature
+        ]
+        body = [f"## edgewise {name.replace('_', ' ')}", markdown(prose.replace("\n", " ")), f"`{' '.join(usage)}`"]
+        parts.append("\n\n".join(body + ([table(("argument", "default", "meaning"), rows)] if rows else [])))
+    return "\n\n".join(parts)
+
+
+_ORDER = ("train", "evaluate", "report", "compare", "verify", "simulate_aoi", "reproduce", "bench", "envs")
+_WORDS = {int: "INT", float: "FLOAT", str: "TEXT"}
+
+
+def _metavar(name: str, hint: Any, parameter: inspect.Parameter) -> str:
+    """What stands for the value of an argument, in brackets where it may be left out."""
+    found = [item.metavar for item in typing.get_args(hint)[1:] if getattr(item, "metavar", None)]
+    text = found[0] if found else name.upper()
+    return text if parameter.default is inspect.Parameter.empty else f"[{text}]"
+
+
+def _option(name: str, hint: Any, parameter: inspect.Parameter, positional: bool) -> str:
+    """An argument as it is written on the command line."""
+    if positional:
+        return _metavar(name, hint, parameter).strip("[]")
+    inner, *marks = typing.get_args(hint) if typing.get_origin(hint) is typing.Annotated else (hint,)
+    found = [item.metavar for item in marks if getattr(item, "metavar", None)]
+    if inner is bool:
+        value = ""
+    elif found:
+        value = found[0]
+    elif typing.get_origin(inner) is typing.Literal:
+        value = "{" + ",".join(typing.get_args(inner)) + "}"
+    elif typing.get_origin(inner) is tuple:
+        value = f"{_WORDS[typing.get_args(inner)[0]]} ..."
+    else:
+        value = _WORDS[inner]
+    return f"--{name.replace('_', '-')} {value}".strip()
+
+
+def _default(parameter: inspect.Parameter) -> str:
+    """A default, where there is one to speak of."""
+    value = parameter.default
+    if value is inspect.Parameter.empty or value is None or value is False or value == ():
+        return ""
+    return f"`{' '.join(map(str, value)) if isinstance(value, tuple) else value}`"
+
+
+def configurations(folder: str) -> str:
+    """The packaged configurations of a folder, each with the comment at its top."""
+    configs = DOCS.parent / "configs"
+    rows = []
+    for path in sorted((configs / folder).rglob("*.yaml"), key=lambda path: (len(path.parts), path.name)):
+        lines = path.read_text().splitlines()
+        comment = " ".join(line.removeprefix("# ") for line in lines[: [line[:1] for line in lines].index("n")])
+        rows.append((f"`{path.relative_to(configs).with_suffix('')}`", comment))
+    return table(("name", "what it is"), rows)
+
+
 def pages(folder: str) -> str:
     """Links to the pages or scripts of a folder, each with its title."""
     lines = []
@@ -238,8 +314,74 @@ def results(name: str) -> str:
     return table(header, rows)
 
 
+_NO_FIGURES = "No figures are committed yet. `edgewise reproduce aoi-game --budget full` measures and writes them."
+
+
+def game_results(name: str) -> str:
+    """The policies of the game in one table per drop mode: long-run age, age over episodes, gain by deviating."""
+    from edgewise.eval.formats import NOTHING, interval, percent, seconds, share_interval
+
+    parts = []
+    for found in _comparisons(name):
+        far = f"{found.long_horizon:g} s" if found.long_horizon is not None else "best estimate"
+        rows = [
+            (
+                f"**{row.label}** ({row.rule})" if row.kind == "learned" else f"{row.label} ({row.rule})",
+                str(len(row.runs)) if row.kind == "learned" else NOTHING,
+                f"{seconds(row.age.estimate)} {interval(row.age)}",
+                seconds(row.median) if row.kind == "learned" else NOTHING,
+                seconds(row.episodes.estimate),
+                NOTHING if row.gain is None else f"{percent(row.gain.estimate)} {share_interval(row.gain)}",
+                NOTHING if row.greatest_gain is None else percent(row.greatest_gain.estimate),
+                NOTHING if row.training_seconds is None else f"{row.training_seconds:.0f}",
+            )
+            for row in found.rows
+        ]
+        header = ("policy", "runs", f"age over {far}, s", "median run, s", f"episodes of {found.horizon:g} s, s")
+        header = (*header, "gain by deviating", "greatest gain", "training, s")
+        parts.append(f"{found.system[0].upper()}{found.system[1:]}:\n\n{table(header, rows)}")
+    return "\n\n".join(parts) or _NO_FIGURES
+
+
+def game_tables(name: str) -> str:
+    """Every table of the study of the game: baselines by both estimators, the fidelity ablation, the sweeps."""
+    from edgewise.eval.compare_page import as_markdown
+    from edgewise.eval.study.findings import Findings
+    from edgewise.eval.study.tables import tables
+
+    path = DOCS / "results" / f"{name}.json"
+    if not path.exists():
+        return _NO_FIGURES
+    if "study" not in json.loads(path.read_text()):
+        return "\n".join(map(as_markdown, _comparisons(name))).strip()
+    parts = []
+    for title, found in tables(Findings.model_validate_json(path.read_text())):
+        rows = (
+            (f"{line.name} ({line.remark})", *(" ".join(filter(None, cell)) for cell in line.cells))
+            for line in found.lines
+        )
+        parts.append(f"## {title}\n\n{found.caption}\n\n{table(found.headings, rows)}")
+    return "\n\n".join(parts)
+
+
+def _comparisons(name: str) -> list[Any]:
+    """The tables in a study's results or in the output of ``edgewise compare``; none without such a file."""
+    from edgewise.eval.compare import Comparison
+
+    path = DOCS / "results" / f"{name}.json"
+    if not path.exists():
+        return []
+    content = json.loads(path.read_text())
+    found = content["baselines"] or [] if "study" in content else [content]
+    return [Comparison.model_validate(each) for each in found]
+
+
 GENERATORS: dict[str, Callable[[str], str]] = {
-    f.__name__: f for f in (docstring, subsection, members, parameters, presets, schema, summaries, pages, results)
+    f.__name__: f
+    for f in (
+        *(docstring, subsection, members, parameters, presets, schema, summaries, commands, configurations, pages),
+        *(results, game_results, game_tables),
+    )
 }
 
 

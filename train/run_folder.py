@@ -177,8 +177,9 @@ def load_policy(run_dir: str | Path, checkpoint: Literal["best", "last"] | int =
         checkpoint: ``"best"`` (lowest evaluated score; the last one if none was evaluated), ``"last"`` or a step.
 
     Returns:
-        A deterministic policy with ``act(obs) -> {"server", "wait"}`` for one observation or a batch of plain
-        observations (without device prefix), and the run's configuration.
+        A deterministic policy with ``act(obs) -> {"server", "wait"}`` for one observation or a batch, and the run's
+        configuration. The policy of a game run reads observations of the event stream (device's index in column 0),
+        that of one device plain ones.
 
     Raises:
         CheckpointError: no such run or checkpoint, or a corrupt or foreign one.

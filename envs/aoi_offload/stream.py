@@ -32,7 +32,8 @@ class AoIOffloadGameEnv(ScalarFace):
     The system of `AoIOffloadEnv` in which every device learns. A step carries out the pending device's decision and
     runs to the next decision of *any* device; observation, cost and duration belong to that next device and span the
     time since its own previous decision. Steps of different devices interleave, so learners regroup by (lane, device)
-    before they compute returns. (Jin et al., arXiv 2409.16832: the semi-Markov game.)
+    before they compute returns (`agents.fractional.transitions` pairs them). (Jin et al., arXiv 2409.16832: the
+    semi-Markov game.)
 
     ## Example
 
@@ -54,6 +55,12 @@ class AoIOffloadGameEnv(ScalarFace):
 
     As in `AoIOffloadEnv`, decisions staged. At a truncation the info also holds, for every device, its final
     observation `agents_obs` (M, 4 + N), and its open interval `agents_cost` and `agents_duration` (M,).
+
+    ## Selfish or team
+
+    With ``objective="selfish"`` the cost is the area under the deciding device's own age, and what devices reach is an
+    equilibrium at best. Its mean age is *higher* than what they could reach together, because waiting helps the others
+    and costs oneself. ``objective="team"`` gives all devices one cost, the mean area: the least mean age is the goal.
 
     ## Version history
 

@@ -20,7 +20,7 @@ def run(path: Path) -> dict[str, Any]:
 
 
 def test_every_tutorial_is_tested(tutorials: Path) -> None:
-    names = {"torch_loop", "sb3_ppo", "torchrl_loop", "own_policy"}
+    names = {"torch_loop", "sb3_ppo", "torchrl_loop", "own_policy", "rllib_game"}
     assert {path.stem for path in tutorials.glob("*.py")} == names
 
 
@@ -53,3 +53,13 @@ def test_own_policy_meets_the_optimum_and_no_rule_passes_the_bound(tutorials: Pa
     assert ages == sorted(ages, reverse=True)
     assert min(ages) > result["bound"].bound
     assert result["bound"].value is None
+
+
+@pytest.mark.ray
+def test_rllib_learns_the_game_with_and_without_our_learner(tutorials: Path) -> None:
+    result = run(tutorials / "rllib_game.py")
+    assert 1.3 < result["our_age"] < 0.85 * result["zero_wait"]  # a common wait of 0.8 s, the best one, gives 0.78
+    assert result["patient"] < 0.85 * result["zero_wait"]
+    assert result["our_age"] < result["ratio"]  # the latter explores
+    assert result["sampled"] >= 512
+    assert -5 * 30 * 10 < result["returned"] < -5 * 30  # five devices for 30 s at mean ages of 1 to 10 s
