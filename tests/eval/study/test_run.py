@@ -165,7 +165,7 @@ def test_parts_that_are_finished_stay_in_the_results(study, tiny):
 
 
 def test_another_study_in_the_folder_is_refused(study, longer):
-    with pytest.raises(CheckpointError, match="another configuration .*steps: 600 there, 800 now"):
+    with pytest.raises(CheckpointError, match=r"another configuration .*steps: 600 there, 800 now"):
         reproduce(study[0], "longer")
 
 
