@@ -59,7 +59,8 @@ class EventStreamEnvRunner(EnvRunner, Checkpointable):
     The environment is ``config.env``: a registered vector id with ``config.env_config`` as keyword arguments, or a
     creator that takes the configuration plus ``num_envs`` and returns a vector environment in SAME_STEP mode. Lane
     seeds come from the run's seed (``config.seed``), lanes of different workers never share one. `get_state` is
-    complete: a runner that gets it back continues bit for bit.
+    complete: a runner that gets it back continues bit for bit. Of RLlib's callbacks it calls ``on_environment_created``
+    and ``on_sample_end``; those of single steps would take longer than the steps.
 
     Args:
         config: the algorithm's configuration, see `AsyncFractionalAlgorithmConfig`.

@@ -62,6 +62,7 @@ class AsyncFractionalModule(TorchRLModule, InferenceOnlyAPI):
 
     actor: HybridActor
     critic: EventCritic | None
+    entropy_counts = True  # a learner without an entropy bonus turns this off: its gradient takes time
 
     def setup(self) -> None:
         """Build the networks."""
@@ -109,7 +110,9 @@ class AsyncFractionalModule(TorchRLModule, InferenceOnlyAPI):
         """Log-probabilities (R,), entropies (R,) and values (R, 2) at the marked rows of windows."""
         rows = batch[ROWS]
         law = self.actor(batch[Columns.OBS][rows], batch[DEVICE][rows])
-        result = {LOGP: law.log_prob(batch[CARRIER][rows]), ENTROPY: law.entropy()}
+        result = {LOGP: law.log_prob(batch[CARRIER][rows])}
+        with torch.set_grad_enabled(self.entropy_counts):
+            result[ENTROPY] = law.entropy()
         if self.critic is not None:
             result[VALUES] = self.critic(window_of(batch), batch[CONTEXT], rows)
         return result

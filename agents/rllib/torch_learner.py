@@ -44,6 +44,8 @@ class AsyncFractionalTorchLearner(TorchLearner):
         modules = {name: self._own(name) for name, _ in self.module.items()}
         critics = {name: CriticScale(config.critic_memory, _ridge(module)) for name, module in modules.items()}
         n_devices = next(iter(modules.values())).n_devices
+        for module in modules.values():
+            module.entropy_counts = config.entropy_coeff != 0.0
         self.pricing = Pricing(config.pricing_settings(), n_devices, critics)
         self._learner_connector = LearnerConnectorPipeline(
             connectors=[SemiMarkovAdvantages(self.pricing, config.segment)]
