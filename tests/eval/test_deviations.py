@@ -97,7 +97,7 @@ def test_ties_of_the_shortest_queue_go_either_way():
         Deviation("scaled", 2.0),
         Deviation("learned", 0.0, ScriptedPolicy("local", "threshold:1", params=ONE_EDGE)),
     ],
-    ids=str,
+    ids=["conform", "fixed", "threshold", "scaled-0", "scaled-2", "learned"],  # the same in every worker process
 )
 @pytest.mark.parametrize("wait", ["fixed:0.4", "threshold:0.5"])
 def test_both_arenas_find_the_same_ages(deviation, wait):
