@@ -18,7 +18,7 @@ from edgewise.eval.study.run import PAGE, RESULTS, reproduce_game
 from edgewise.train.progress import Silent
 from edgewise.train.trainer import train
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]  # the study itself is one fixture
 
 
 def reproduce(out, budget="tiny", **options):
