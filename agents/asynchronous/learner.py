@@ -244,14 +244,15 @@ differ from 1 from the first epoch on |
         for device in dict.fromkeys(self.offloading.add(servers).tolist()):
             if single:
                 self._train_servers(slice(device, device + 1))
-        for rows in self.waiting.due(waits):
+        due = self.waiting.due(waits)
+        if due and not self.config.period:
+            self._move_ratio()  # before the batch is priced: mean costs near 0 keep values small
+        for rows in due:
             losses = self.waiting.train(rows, self.ratio)
             for name, loss in losses._asdict().items():
                 self._note(f"loss/{name}", loss)
             if not single:
                 self._train_servers(rows)
-                if not self.config.period:
-                    self._move_ratio()
         if self.config.period and self._episodes >= self._priced + self.config.period:
             self._move_ratio()
 
