@@ -19,6 +19,7 @@ from ..envs.core.errors import InvalidInputError
 from ..train import atomic
 from ..train.run_folder import RunFolder, git_revision, open_run
 from . import results
+from .game import drop_name
 from .nash_results import FINITE, Estimate
 from .results import Evaluation, Score
 from .scores import estimate
@@ -156,8 +157,7 @@ def _system(pair: Pair) -> str:
     params = pair[0].config.env.params()
     edges = f"{params.n_edges} edge{'s' if params.n_edges != 1 else ''}"
     devices = f"{params.n_devices} device{'s' if params.n_devices != 1 else ''}"
-    mean = ", running mean" if params.drop_mean == "running" and params.drop != "none" else ""
-    return f"{devices}, {edges}, {params.service} service, drop mode {params.drop}{mean}"
+    return f"{devices}, {edges}, {params.service} service, drop mode {drop_name(params)}"
 
 
 def _groups(pairs: Sequence[Pair]) -> list[tuple[str, list[Pair]]]:

@@ -131,7 +131,7 @@ def evaluate_game(
     shown = sorted(rows, key=lambda row: row.age.estimate)
     pair = rows[0].label, rows[1].label
     game = results.Game(
-        drop=params.drop,
+        drop=drop_name(params),
         n_devices=params.n_devices,
         n_edges=params.n_edges,
         stretch_horizon=budget.stretch_horizon,
@@ -165,6 +165,12 @@ def evaluate_game(
         response=response(_Device(policy), params, events, "staged", None),
         game=game,
     )
+
+
+def drop_name(params: AoIParams) -> str:
+    """The drop mode in words: what is behind its limit changes ages, too."""
+    running = params.drop != "none" and params.drop_mean == "running"
+    return params.drop + (" against running means" if running else "")
 
 
 class _Device:

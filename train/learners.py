@@ -143,6 +143,7 @@ def _rllib_policy(config: TrainConfig, snapshot: Snapshot) -> Policy:
     from ..agents.rllib.learner import policy_from_snapshot
 
     assert isinstance(config.learner, AsyncFractionalConfig)
+    require("torch", "rllib").set_num_threads(config.threads)
     built = algorithm_config(
         config.learner,
         config.env.id,

@@ -84,14 +84,23 @@ class Acting:
             carrier = law.sample(deterministic=not explore)
         logp = law.log_prob(carrier).numpy()
         array = carrier.numpy()
-        server, wait = array[:, 1:].argmax(1), array[:, :1]
-        if self.learn != "both":
-            ruled = self._rule.act(observation[:, 1:])
-            if self.learn == "wait":
-                server = ruled["server"]
-            else:
-                wait = (2.0 * ruled["wait"] / self.longest - 1.0).astype(np.float32)
+        server, wait = self._ruled(observation, array[:, 1:].argmax(1), array[:, :1])
         return Decision(server, wait, logp, {"server": server, "wait": self.seconds(wait)})
+
+    def greedy(self, actor: HybridActor, observation: Floats) -> dict[str, Any]:
+        """Actions in the environment's own space at the law's mode: `decide` without what only learning needs."""
+        seen = torch.from_numpy(observation)
+        mode = actor.mode(seen[:, 1:], seen[:, 0].long())
+        server, wait = self._ruled(observation, mode.server.numpy(), 2.0 * mode.wait.numpy() - 1.0)
+        return {"server": server, "wait": self.seconds(wait)}
+
+    def _ruled(self, observation: Floats, server: Any, wait: Floats) -> tuple[NDArray[np.int64], Floats]:
+        """The same with the part that is not learned by its rule."""
+        if self.learn == "wait":
+            server = self._rule.act(observation[:, 1:])["server"]
+        elif self.learn == "server":
+            wait = (2.0 * self._rule.act(observation[:, 1:])["wait"] / self.longest - 1.0).astype(np.float32)
+        return server, wait
 
     def seconds(self, wait: Floats) -> Floats:
         """Waits in seconds from their carrier in [-1, 1]."""

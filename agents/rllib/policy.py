@@ -62,10 +62,11 @@ class AsyncFractionalPolicy:
         if batch.ndim != 2 or batch.shape[1] != self._given:
             raise InvalidInputError.of("observation", f"of width {self._given}", np.shape(observation))
         batch = with_device(batch, self._width)
-        if not np.isin(batch[:, 0], np.arange(self.n_devices)).all():
+        devices = batch[:, 0]
+        if not ((devices >= 0) & (devices < self.n_devices) & (devices == np.floor(devices))).all():
             raise InvalidInputError.of("observation", f"of devices 0 to {self.n_devices - 1} in column 0", batch[:, 0])
         with torch.inference_mode():
-            action = self._acting.decide(self._module.actor, batch).to_env
+            action = self._acting.greedy(self._module.actor, batch)
         if np.ndim(observation) == 1:
             return {"server": int(action["server"][0]), "wait": action["wait"][0]}
         return action

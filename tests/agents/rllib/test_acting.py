@@ -1,0 +1,39 @@
+"""What a greedy policy does is the mode of what it would draw while learning."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from edgewise.agents.networks.asynchronous import HybridActor
+from edgewise.agents.rllib.acting import Acting
+
+DEVICES, EDGES = 5, 2
+
+
+def observations(rows: int) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    times = rng.exponential(1.0, (rows, 3))
+    columns = [rng.integers(0, DEVICES, rows), rng.integers(0, 2, rows), times, rng.integers(0, 9, (rows, EDGES))]
+    return np.column_stack(columns).astype(np.float32)
+
+
+@pytest.mark.parametrize("learn", ["both", "wait", "server"])
+@pytest.mark.parametrize("family", ["squashed", "censored", "beta"])
+@pytest.mark.parametrize("parameters", ["shared", "per_device"])
+def test_greedy_actions_are_the_deterministic_decisions(learn: Any, family: Any, parameters: Any) -> None:
+    torch.manual_seed(0)
+    actor = HybridActor(EDGES, DEVICES, parameters, family=family, learn=learn)
+    for weights in actor.parameters():
+        weights.data.add_(0.5 * torch.randn_like(weights))
+    for rows in (3, 400):
+        batch = observations(rows)
+        with torch.inference_mode():
+            one, two = Acting(EDGES, 3.0, learn), Acting(EDGES, 3.0, learn)
+            expected, found = one.decide(actor, batch).to_env, two.greedy(actor, batch)
+        np.testing.assert_array_equal(found["server"], expected["server"])
+        np.testing.assert_array_equal(found["wait"], expected["wait"])
+        assert found["wait"].shape == (rows, 1)
+        if rows > 3 and learn != "wait":
+            assert len(set(found["server"])) > 1
