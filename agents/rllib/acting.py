@@ -91,7 +91,7 @@ class Acting:
         """Actions in the environment's own space at the law's mode: `decide` without what only learning needs."""
         seen = torch.from_numpy(observation)
         mode = actor.mode(seen[:, 1:], seen[:, 0].long())
-        server, wait = self._ruled(observation, mode.server.numpy(), 2.0 * mode.wait.numpy() - 1.0)
+        server, wait = self._ruled(observation, mode.server.numpy(), (2.0 * mode.wait - 1.0).numpy())
         return {"server": server, "wait": self.seconds(wait)}
 
     def _ruled(self, observation: Floats, server: Any, wait: Floats) -> tuple[NDArray[np.int64], Floats]:
