@@ -259,7 +259,7 @@ def _scripted(pairs: Sequence[Pair]) -> list[Row]:
     for label in labels:
         having = [e for e in distinct if any(score.label == label for score in e.baselines)]
         scores = [evaluation.baseline(label) for evaluation in having]
-        rules = dict.fromkeys(f"{score.server}, {score.wait}" for score in scores)
+        rules = dict.fromkeys(score.rules for score in scores)
         checks = [check for references in checked.values() for check in references if check.label == label]
         pooled = np.concatenate([score.stretch.per_seed if score.stretch else score.per_seed for score in scores])
         rows.append(

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 MAX_DECISIONS = 50_000_000
 """Decisions of one lane after which an evaluation gives up: a policy may offload without ever completing a task."""
 
+AFTER_START = 1e-300
+"""A warm-up, s, that leaves out the cycles that start at time 0, and nothing else."""
+
 Decide = Callable[[NDArray[np.float32], NDArray[np.int64]], tuple[NDArray[Any], NDArray[Any]]]
 """Maps event-stream observations (n, 5 + N) and the lanes (n,) they come from to servers (n,) and waits (n,), s."""
 
@@ -37,6 +40,22 @@ def everyone(policy: Policy) -> Decide:
         return np.asarray(action["server"]), np.asarray(action["wait"]).reshape(len(obs))
 
     return decide
+
+
+def first_completions(params: AoIParams, seeds: Sequence[int], horizon: float) -> NDArray[np.float64]:
+    """When every device's first task completes, s: shape (seeds, M), 0 where that is not before the horizon.
+
+    No policy has a say in it: all first tasks are placed at time 0, and queues are served in the order of arrival.
+    """
+    rules = np.repeat(rule(params, "local", "fixed:0")[None], params.n_devices)
+    lengths = []
+    for warmup in (0.0, AFTER_START):
+        simulator = Simulator(params, rules, len(seeds), warmup=warmup)
+        simulator.until[:] = horizon
+        simulator.seed(np.array([int(seed) for seed in seeds], np.uint64))
+        simulator.reset()
+        lengths.append(simulator.statistics()["time"])
+    return np.asarray(lengths[0] - lengths[1])
 
 
 def play(

@@ -25,6 +25,7 @@ class Stretch(BaseModel):
         worst_age: the device with the largest mean age, s.
         device_ages: mean age of every device over all seeds, s.
         peak_age, mean_wait: s; drop_rate, server_shares: shares.
+        wait: wait rule of a scripted policy, tuned for this horizon; None for the learner.
         relative: learner over this policy, minus 1; None for the learner.
     """
 
@@ -38,6 +39,7 @@ class Stretch(BaseModel):
     drop_rate: float | None
     mean_wait: float | None
     server_shares: list[float | None]
+    wait: str | None = None
     relative: Estimate | None = None
 
 
@@ -76,6 +78,17 @@ class Score(BaseModel):
     authors: Estimate | None = None
     worst_age: Estimate | None = None
     stretch: Stretch | None = None
+
+    @property
+    def long_wait(self) -> str:
+        """The wait rule over the longest horizon that was measured."""
+        return self.stretch.wait if self.stretch and self.stretch.wait else self.wait
+
+    @property
+    def rules(self) -> str:
+        """The rules of a scripted policy, in words."""
+        text = f"{self.server}, {self.long_wait}"
+        return text if self.long_wait == self.wait else f"{text} (episodes: {self.wait})"
 
     @property
     def age(self) -> Estimate:

@@ -93,7 +93,7 @@ def _game_tables(evaluation: Evaluation, game: Game) -> list[Any]:
         assert far is not None
         near = [seconds(score.mean_age.estimate), interval(score.mean_age)]
         ages.add_row(*map(text, [*_age_cells(score), *near]), style=style)
-        rule = f"{score.server}, {score.wait}" if score.relative else score.label
+        rule = score.rules if score.relative else score.label
         authors = None if score.authors is None else score.authors.estimate
         numbers = [far.authors_age.estimate, authors, far.worst_age.estimate, far.peak_age, far.mean_wait]
         cells = [rule, *map(seconds, numbers), percent(far.drop_rate), places(far.server_shares)]
@@ -140,7 +140,7 @@ def _age_cells(score: Score) -> list[str]:
 
 def _detail_cells(score: Score) -> list[str]:
     return [
-        f"{score.server}, {score.wait}" if score.relative else score.label,
+        score.rules if score.relative else score.label,
         seconds(score.authors_age),
         seconds(score.peak_age),
         seconds(score.mean_wait),
