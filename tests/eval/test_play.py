@@ -10,7 +10,8 @@ from edgewise.envs.aoi_offload.params import AoIParams
 from edgewise.envs.aoi_offload.policies import ScriptedPolicy
 from edgewise.envs.aoi_offload.simulate import simulate
 from edgewise.envs.core.errors import InvalidInputError
-from edgewise.eval.play import everyone, play
+from edgewise.eval.metrics import without_first_cycles
+from edgewise.eval.play import everyone, first_completions, play
 
 PARAMS = AoIParams.make("paper", n_devices=6, drop="authors:1.5")
 
@@ -129,3 +130,19 @@ def test_scripted_policies_play_too():
     compiled = simulate(PARAMS, "jsq", "fixed:0.4", horizon=200.0, seeds=32)
     ages = (found["area"] / found["time"]).mean()
     assert ages == pytest.approx(compiled.ages.mean(), rel=0.01)  # ties are broken by other draws
+
+
+@pytest.mark.parametrize("drop", ["none", "authors:1.5", "deadline:1.5"])
+def test_first_cycles_are_the_same_for_every_policy_and_can_be_left_out(drop):
+    params = AoIParams.make("paper", drop=drop)
+    first = first_completions(params, range(4), 100.0)
+    assert first.shape == (4, 20)
+    assert (first > 0).all()
+    for rules in (("jsq", "fixed:1"), ("local", "uniform:2")):
+        whole = simulate(params, *rules, horizon=100.0, seeds=4).statistics
+        later = simulate(params, *rules, horizon=100.0, seeds=4, warmup=1e-9).statistics
+        found = without_first_cycles(whole, first)
+        for name in ("area", "time", "peak", "completions", "waits", "wait_sum"):
+            np.testing.assert_allclose(found[name], later[name], rtol=1e-9, err_msg=name)
+        np.testing.assert_array_equal(found["paper_area"], whole["paper_area"])
+    assert (first_completions(params, range(4), 0.5) == np.where(first < 0.5, first, 0.0)).all()
