@@ -145,4 +145,6 @@ def test_first_cycles_are_the_same_for_every_policy_and_can_be_left_out(drop):
         for name in ("area", "time", "peak", "completions", "waits", "wait_sum"):
             np.testing.assert_allclose(found[name], later[name], rtol=1e-9, err_msg=name)
         np.testing.assert_array_equal(found["paper_area"], whole["paper_area"])
-    assert (first_completions(params, range(4), 0.5) == np.where(first < 0.5, first, 0.0)).all()
+    early = first_completions(params, range(4), 0.5)  # differences of sums of other lengths: equal but for rounding
+    np.testing.assert_array_equal(early > 0, first < 0.5)
+    np.testing.assert_allclose(early, np.where(first < 0.5, first, 0.0), rtol=1e-9)
