@@ -175,6 +175,14 @@ class AsyncFractionalConfig(HybridPolicyFields):
         description="[-] least spread of the wait, share of its range (squashed: logit units)",
     )
 
+    averaging: float | None = Field(
+        default=None,
+        ge=0,
+        le=1000,
+        description="[-] greedy policies act with weights averaged over about the last 1 / (averaging + 1) of all "
+        "iterations (polynomial decay); none: with the last ones",
+    )
+
     @model_validator(mode="after")
     def _one_criterion(self) -> AsyncFractionalConfig:
         if self.horizon is not None and self.gamma is not None:

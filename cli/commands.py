@@ -134,6 +134,7 @@ def reproduce(
     budget: Literal["smoke", "full"] = "smoke",
     out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None,
     only: Annotated[tuple[Literal["baselines", "fidelity", "sweeps"], ...], tyro.conf.arg(metavar="PART ...")] = (),
+    seeds: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None,
     workers: int = 1,
     address: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None,
 ) -> int:
@@ -144,6 +145,7 @@ def reproduce(
         budget: smoke (does it run?) or full (the documented figures: three seeds, of aoi-game ten).
         out: Folder of the runs and of results.json; default runs/reproduce/STUDY-BUDGET.
         only: Of aoi-game: baselines, fidelity, sweeps; default all.
+        seeds: Of aoi-game: training seeds of every configuration; default the budget's. More of them can follow later.
         workers: Of aoi-game: runs at the same time on this machine; more than one needs Ray.
         address: Of aoi-game: a running Ray cluster, or auto; its machines must share FOLDER.
     """
@@ -155,15 +157,23 @@ def reproduce(
         from ..eval.study.page import print_study
         from ..eval.study.run import PAGE, reproduce_game
 
-        found = reproduce_game(budget, folder, only=only, workers=workers, address=address, make_progress=make_progress)
+        found = reproduce_game(
+            budget,
+            folder,
+            only=only,
+            seeds=seeds,
+            workers=workers,
+            address=address,
+            make_progress=make_progress,
+        )
         print_study(found)
         print(f"results: {folder / 'results.json'}, page: {folder / PAGE}")
         return 0
     from ..eval.reproduce import RESULTS
     from ..eval.reproduce import reproduce as run_study
 
-    if only or workers != 1 or address is not None:
-        raise InvalidInputError("--only, --workers and --address are for aoi-game")
+    if only or seeds is not None or workers != 1 or address is not None:
+        raise InvalidInputError("--only, --seeds, --workers and --address are for aoi-game")
     print_single_study(run_study(study, budget, folder, make_progress=make_progress))
     print(f"results: {folder / RESULTS}")
     return 0

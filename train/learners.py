@@ -63,8 +63,6 @@ def make_learner(config: TrainConfig) -> Learner:
     """
     if config.learner.algorithm in RLLIB_LEARNERS:
         return _rllib_learner(config)
-    if config.learner.algorithm == "recurrent_d3qn_ppo":
-        return _asynchronous_learner(config)
     if config.learner.algorithm in TORCH_LEARNERS:
         return _torch_learner(config)
     require("torch", "sb3")
@@ -74,21 +72,6 @@ def make_learner(config: TrainConfig) -> Learner:
 
     return SB3Learner(
         config.learner.algorithm,
-        config.env.id,
-        config.env.kwargs(),
-        num_envs=config.env.num_envs,
-        seed=config.seed,
-        threads=config.threads,
-        **config.learner.model_dump(exclude={"algorithm"}),
-    )
-
-
-def _asynchronous_learner(config: TrainConfig) -> Learner:
-    require("torch", "sb3")
-    require("safetensors", "sb3")
-    from ..agents.asynchronous.learner import RecurrentD3QNPPO
-
-    return RecurrentD3QNPPO(
         config.env.id,
         config.env.kwargs(),
         num_envs=config.env.num_envs,

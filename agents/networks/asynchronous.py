@@ -58,13 +58,6 @@ class ActorParameters(NamedTuple):
     log_scale: Tensor
 
 
-class Mode(NamedTuple):
-    """The most likely decisions of n rows: servers (n,) and waits as shares of the longest, (n, d)."""
-
-    server: Tensor
-    wait: Tensor
-
-
 class HybridActor(nn.Module):
     """Memoryless actors: a law of server and wait for every device's own observation.
 
@@ -119,12 +112,6 @@ class HybridActor(nn.Module):
         parameters = self.parameters_of(self.features(observation), device)
         law = continuous_law(self.family, parameters.location, parameters.log_scale)
         return HybridDistribution(parameters.logits, law, (choice, wait))
-
-    def mode(self, observation: Tensor, device: Tensor) -> Mode:
-        """Mode of the law at observations (n, 4 + N) of devices (n,), without the law's normalisation."""
-        parameters = self.parameters_of(self.features(observation), device)
-        law = continuous_law(self.family, parameters.location, parameters.log_scale)
-        return Mode(parameters.logits.argmax(-1), law.mode())
 
     @torch.no_grad()
     def clamp(self) -> None:

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 N_KINDS = 3  # update, offload, joint
-_LIMIT = 5.0  # standard deviations from which on an observation is an outlier
 
 
 class CompressedFeatures(nn.Module):
@@ -24,6 +23,11 @@ class CompressedFeatures(nn.Module):
         ignored: columns to leave out. A column that others determine (delay and time since completion, given the age)
             adds nothing but a direction in which a linear value is not identified.
     """
+
+    LIMIT = 5.0
+    """Standard deviations from which on an observation is an outlier."""
+    EPSILON = 1e-8
+    """Added to variances: a column may be constant."""
 
     mean: Tensor
     var: Tensor
@@ -48,7 +52,7 @@ class CompressedFeatures(nn.Module):
 
     def forward(self, observation: Tensor) -> Tensor:
         """Network features (n, width) of observations (n, n_columns); outliers saturate."""
-        values = self._standardised(observation).clamp(-_LIMIT, _LIMIT)
+        values = self._standardised(observation).clamp(-self.LIMIT, self.LIMIT)
         return torch.cat([self._one_hot(observation), values], dim=-1).float()
 
     def linear(self, observation: Tensor) -> tuple[Tensor, Tensor]:
@@ -65,7 +69,7 @@ class CompressedFeatures(nn.Module):
         values = self._standardised(observation)
         extended = functional.pad(values, (1, 0), value=1.0)
         gated = (self._one_hot(observation).unsqueeze(-1) * extended.unsqueeze(1)).flatten(1)
-        outlying = values[:, self.n_kept :].abs().amax(dim=-1) / _LIMIT
+        outlying = values[:, self.n_kept :].abs().amax(dim=-1) / self.LIMIT
         return gated, outlying.clamp(min=1.0) ** -2
 
     @property
@@ -88,7 +92,7 @@ class CompressedFeatures(nn.Module):
         return functional.one_hot(self.kinds(observation), self.n_kinds).double()
 
     def _standardised(self, observation: Tensor) -> Tensor:
-        return (self._values(observation) - self.mean) * torch.rsqrt(self.var + 1e-8)
+        return (self._values(observation) - self.mean) * torch.rsqrt(self.var + self.EPSILON)
 
     def _values(self, observation: Tensor) -> Tensor:
         raw = observation[:, self.columns].double()

@@ -12,6 +12,7 @@ from ...envs.aoi_offload.params import AoIParams
 from ...envs.aoi_offload.policies import ScriptedPolicy
 from ...envs.core.errors import InvalidInputError
 from ..networks.asynchronous import HybridActor, Learn
+from ..networks.greedy import GreedyActor
 
 Floats = NDArray[np.float32]
 
@@ -87,11 +88,10 @@ class Acting:
         server, wait = self._ruled(observation, array[:, 1:].argmax(1), array[:, :1])
         return Decision(server, wait, logp, {"server": server, "wait": self.seconds(wait)})
 
-    def greedy(self, actor: HybridActor, observation: Floats) -> dict[str, Any]:
+    def greedy(self, actor: GreedyActor, observation: Floats) -> dict[str, Any]:
         """Actions in the environment's own space at the law's mode: `decide` without what only learning needs."""
-        seen = torch.from_numpy(observation)
-        mode = actor.mode(seen[:, 1:], seen[:, 0].long())
-        server, wait = self._ruled(observation, mode.server.numpy(), (2.0 * mode.wait - 1.0).numpy())
+        mode = actor(observation[:, 1:], observation[:, 0].astype(np.int64))
+        server, wait = self._ruled(observation, mode.server, 2.0 * mode.wait - 1.0)
         return {"server": server, "wait": self.seconds(wait)}
 
     def _ruled(self, observation: Floats, server: Any, wait: Floats) -> tuple[NDArray[np.int64], Floats]:

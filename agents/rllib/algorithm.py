@@ -18,7 +18,7 @@ from .torch_learner import AsyncFractionalTorchLearner
 
 _MODEL = (
     *("n_devices", "parameters", "ignored", "hidden", "family", "init_mean", "init_scale", "min_scale", "learn"),
-    *("critic", "critic_hidden", "gru_width"),
+    *("averaging", "critic", "critic_hidden", "gru_width"),
 )
 _OWN = ("critic_lr", "fixed_wait", "server_rule", "critic_memory", "segment", "chain", "winsorise")
 _PRICING = ("fractional", "ratio", "shared_ratio", "omega", "horizon", "gamma")
@@ -82,6 +82,7 @@ class AsyncFractionalAlgorithmConfig(PPOConfig):
         self.hidden: tuple[int, ...] = (64, 64)
         self.family: Family = "censored"
         self.init_mean, self.init_scale, self.min_scale = 0.33, 0.15, 0.08
+        self.averaging: float | None = None
         self.learn: Learn = "both"
         self.fixed_wait, self.server_rule = "fixed:0", "jsq"
         self.critic: CriticKind | Literal["table", "lstd"] = "table"
@@ -102,7 +103,7 @@ class AsyncFractionalAlgorithmConfig(PPOConfig):
 
         Args:
             **kwargs: ``critic_lr``, ``parameters``, ``ignored``, ``hidden``, ``family``, ``init_mean``, ``init_scale``,
-                ``min_scale``, ``learn``, ``fixed_wait``, ``server_rule`` (actor); ``critic``, ``critic_hidden``,
+                ``min_scale``, ``averaging``, ``learn``, ``fixed_wait``, ``server_rule`` (actor); ``critic``, ``critic_hidden``,
                 ``gru_width``, ``critic_memory``, ``segment`` (critic); ``chain`` (None: ``system`` under a team
                 objective), ``fractional``, ``ratio``, ``shared_ratio``, ``omega``, ``horizon``, ``winsorise``
                 (pricing); ``n_devices``; and everything `PPOConfig.training` takes, of which ``gamma`` is a discount

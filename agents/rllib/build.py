@@ -14,7 +14,7 @@ from .algorithm import DEFAULT_LAMBDA, AsyncFractionalAlgorithmConfig
 from .module import game_shape
 
 _SAME_NAMES = (
-    *("parameters", "hidden", "family", "init_mean", "init_scale", "min_scale", "learn", "server_rule"),
+    *("parameters", "hidden", "family", "init_mean", "init_scale", "min_scale", "averaging", "learn", "server_rule"),
     *("critic", "critic_memory", "gru_width", "chain", "winsorise"),
     *("fractional", "ratio", "shared_ratio", "omega", "horizon", "gamma"),
 )

@@ -11,6 +11,7 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.apis import InferenceOnlyAPI
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
 from ...envs.aoi_offload.state import QUEUES, STREAM_OFFSET
 from ...envs.core.errors import InvalidInputError
@@ -51,16 +52,34 @@ def game_shape(
     return n_edges, n_devices, first
 
 
+class PolynomialDecay:
+    """Weight of new weights in a running average: of n models the last share 1 / (eta + 1), roughly, counts.
+
+    Unlike an exponential average it needs no time scale, and unlike the plain mean (eta = 0) it forgets the beginning.
+
+    *Source*: Shamir and Zhang, Stochastic Gradient Descent for Non-smooth Optimization, ICML 2013.
+    """
+
+    def __init__(self, eta: float) -> None:
+        self.eta = eta
+
+    def __call__(self, average: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
+        """The average after `count` earlier models and this one."""
+        return average + (new - average) * ((self.eta + 1.0) / (count + 1.0 + self.eta))
+
+
 class AsyncFractionalModule(TorchRLModule, InferenceOnlyAPI):
     """The actor of every device, and a critic of the whole system that env runners do without.
 
     ``model_config`` may hold: ``n_devices``; ``parameters``, ``ignored``, ``hidden``, ``family``, ``init_mean``,
     ``init_scale``, ``min_scale``, ``learn`` of `HybridActor`; ``critic``, ``critic_hidden``, ``gru_width`` of
     `EventCritic`. The critics ``table`` and ``lstd`` have no network: they are fitted by least squares, on features of
-    the event table and of the own observation.
+    the event table and of the own observation. With ``averaging`` the learner also keeps an average of the actor's
+    weights (`PolynomialDecay`), which explores nothing and is what a greedy policy acts with.
     """
 
     actor: HybridActor
+    average: AveragedModel | None
     critic: EventCritic | None
     entropy_counts = True  # a learner without an entropy bonus turns this off: its gradient takes time
 
@@ -73,6 +92,10 @@ class AsyncFractionalModule(TorchRLModule, InferenceOnlyAPI):
         names = ("parameters", "hidden", "family", "init_mean", "init_scale", "min_scale", "learn")
         chosen = {name: config[name] for name in names if name in config}
         self.actor = HybridActor(edges, devices, ignored=ignored, **chosen)
+        averaging = config.get("averaging")
+        self.average = None
+        if averaging is not None and not self.inference_only:
+            self.average = AveragedModel(self.actor, avg_fn=PolynomialDecay(averaging)).requires_grad_(False)
         space: Any = self.action_space
         self.longest = float(space["wait"].high[0])
         kind = config.get("critic", "table")
@@ -83,7 +106,7 @@ class AsyncFractionalModule(TorchRLModule, InferenceOnlyAPI):
 
     def get_non_inference_attributes(self) -> list[str]:
         """Parts that env runners do without."""
-        return ["critic"]
+        return ["average", "critic"]
 
     def split(self, observation: Tensor) -> tuple[Tensor, Tensor]:
         """Plain observations (n, 4 + N) and device indices (n,) of observations of this module's space."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ...envs.core.errors import InvalidInputError
 from ...envs.core.seeding import SeedTree
+from ..networks.greedy import GreedyActor
 from .acting import Acting, with_device
 from .algorithm import AsyncFractionalAlgorithmConfig
 from .build import spaces_of
@@ -18,7 +19,7 @@ from .module import AsyncFractionalModule, game_shape
 
 
 class AsyncFractionalPolicy:
-    """Greedy servers and the mode of the waits.
+    """Greedy servers and the mode of the waits, of the averaged weights where the learner keeps an average.
 
     Only a scripted part draws at random (ties of the server rule, where only waits are learned): from a generator of
     the policy's own.
@@ -34,11 +35,13 @@ class AsyncFractionalPolicy:
     def __init__(self, config: AsyncFractionalAlgorithmConfig, weights: dict[str, Any]) -> None:
         observation, action = spaces_of(str(config.env), config.env_config)
         spec = config.get_default_rl_module_spec()
-        self._module = AsyncFractionalModule(
+        module = AsyncFractionalModule(
             observation_space=observation, action_space=action, inference_only=True, model_config=spec.model_config
         )
-        own = {name: torch.as_tensor(np.array(weights[name])) for name in self._module.state_dict()}
-        self._module.load_state_dict(own)
+        actor = "actor." if config.averaging is None else "average.module."
+        names = ((name, name.replace("actor.", actor, 1)) for name in module.state_dict())
+        module.load_state_dict({own: torch.as_tensor(np.array(weights[name])) for own, name in names})
+        self._actor = GreedyActor(module.actor)
         edges, self.n_devices, first = game_shape(observation, action, None)
         assert observation.shape is not None
         self._given = observation.shape[0]
@@ -65,8 +68,7 @@ class AsyncFractionalPolicy:
         devices = batch[:, 0]
         if not ((devices >= 0) & (devices < self.n_devices) & (devices == np.floor(devices))).all():
             raise InvalidInputError.of("observation", f"of devices 0 to {self.n_devices - 1} in column 0", batch[:, 0])
-        with torch.inference_mode():
-            action = self._acting.greedy(self._module.actor, batch)
+        action = self._acting.greedy(self._actor, batch)
         if np.ndim(observation) == 1:
             return {"server": int(action["server"][0]), "wait": action["wait"][0]}
         return action

@@ -109,8 +109,12 @@ class AsyncFractionalTorchLearner(TorchLearner):
             self._own(name).actor.clamp()
 
     def after_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
-        """Move the schedules."""
+        """Move the schedules and the averages of the weights."""
         super().after_gradient_based_update(timesteps=timesteps)
+        for name, _ in self.module.items():
+            module = self._own(name)
+            if module.average is not None:
+                module.average.update_parameters(module.actor)
         self._schedule(int(timesteps.get(NUM_ENV_STEPS_SAMPLED_LIFETIME) or 0))
 
     def _schedule(self, decisions: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ...envs.core.errors import InvalidInputError
@@ -19,7 +20,7 @@ from .plan import BUDGETS, PARTS, Cell, all_cells
 
 STUDY = "aoi-game"
 RESULTS, PAGE = "results.json", "study.html"
-_MOST_WORKERS = 10_000
+_MOST_SEEDS, _MOST_WORKERS = 1000, 10_000
 
 
 def reproduce_game(
@@ -27,6 +28,7 @@ def reproduce_game(
     out: Path,
     *,
     only: Sequence[str] = (),
+    seeds: int | None = None,
     workers: int = 1,
     address: str | None = None,
     make_progress: Callable[[], Progress],
@@ -42,6 +44,7 @@ def reproduce_game(
         budget: ``smoke`` (does it run?) or ``full`` (all points, ten seeds).
         out: folder of the run folders and of the results; all machines of a cluster must see it.
         only: parts of the study; none for all.
+        seeds: training seeds of every configuration; None for the budget's. More of them later add to what is there.
         workers: cells that run at the same time on this machine; more than one needs Ray.
         address: HOST:PORT of a running Ray cluster, or ``auto``.
         make_progress: where each training reports, as long as they run one by one.
@@ -49,7 +52,7 @@ def reproduce_game(
         command: the command line for the record; None takes ``sys.argv``.
 
     Raises:
-        InvalidInputError: unknown budget or part, or no worker.
+        InvalidInputError: unknown budget or part, or a number of seeds or workers out of range.
         CheckpointError: a cell's folder holds something else.
         MissingExtraError: a library is not installed.
         EdgewiseError: what a cell raises; the finished ones are kept.
@@ -58,8 +61,11 @@ def reproduce_game(
         raise InvalidInputError.of("budget", f"one of {', '.join(BUDGETS)}", budget)
     if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= _MOST_WORKERS:
         raise InvalidInputError.of("workers", f"an integer in [1, {_MOST_WORKERS}]", workers)
+    if seeds is not None and (isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= _MOST_SEEDS):
+        raise InvalidInputError.of("seeds", f"an integer in [1, {_MOST_SEEDS}]", seeds)
     require_drawing()
     spending, line = BUDGETS[budget], sys.argv if command is None else command
+    spending = spending if seeds is None else replace(spending, seeds=seeds)
     cells = all_cells(spending, tuple(only) or PARTS)
     missing = [cell for cell in cells if not is_finished(cell, out)]
     if len(missing) < len(cells):

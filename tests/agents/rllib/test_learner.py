@@ -101,7 +101,7 @@ def test_it_counts_measures_and_starts_no_ray():
 @pytest.mark.parametrize(
     ("env", "changes"),
     [
-        (GAME, {"chain": "system", "gae_lambda_final": 0.9}),
+        (GAME, {"chain": "system", "gae_lambda_final": 0.9, "averaging": 3.0}),
         (GAME, {"critic": "recurrent"}),
         (GAME, {"critic": "lstd", "parameters": "per_device", "learn": "wait", "horizon": 5.0, "anneal": False}),
         (GAME, {"critic": "centralised", "shared_ratio": True, "learn": "server", "gamma": 0.99}),
@@ -162,6 +162,25 @@ def test_the_policy_is_greedy_and_stays_what_it_was():
     assert np.array_equal(later["wait"], actions["wait"])
     assert not np.array_equal(learner.policy().act(OBSERVATIONS)["wait"], actions["wait"])
     learner.close()
+
+
+def test_with_averaging_the_policy_is_that_of_the_averaged_weights():
+    learner = make(averaging=0.0)
+    (*_, snapshot) = train(learner, 3)
+    own = learner.policy().act(OBSERVATIONS)
+    prefix = "module:average.module."
+    averaged = {
+        f"module:actor.{name.removeprefix(prefix)}": t for name, t in snapshot.tensors.items() if prefix in name
+    }
+    assert averaged.keys() == {name for name in snapshot.tensors if name.startswith("module:actor.")}
+    plain = make()
+    present = policy_from_snapshot(plain.algorithm.config, snapshot).act(OBSERVATIONS)
+    moved = Snapshot({**snapshot.tensors, **averaged}, snapshot.arrays, snapshot.meta)
+    expected = policy_from_snapshot(plain.algorithm.config, moved).act(OBSERVATIONS)
+    assert np.array_equal(own["wait"], expected["wait"])
+    assert not np.array_equal(own["wait"], present["wait"])
+    for one in (learner, plain):
+        one.close()
 
 
 def test_the_policy_of_a_snapshot_needs_no_algorithm(tmp_path):

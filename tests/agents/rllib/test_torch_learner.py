@@ -83,6 +83,30 @@ def test_importance_ratios_begin_at_one() -> None:
     assert metrics["policy_loss"] == pytest.approx(0.0, abs=1e-4)  # advantages are standardised
 
 
+def test_averaged_weights_of_three_iterations() -> None:
+    """Polynomial decay with eta = 0 is the mean of what every iteration ended with; eta = 1 weighs them 1 : 2 : 3."""
+    for eta, shares in ((0.0, (1, 1, 1)), (1.0, (1, 2, 3))):
+        loop = Loop(averaging=eta)
+        seen = []
+        for _ in range(3):
+            loop.step()
+            seen.append(loop.weights)
+        for name in ("actor.trunk.0.weight", "actor.location.bias", "actor.log_scale"):
+            assert not torch.equal(seen[1][name], seen[2][name])
+            mean = sum(share * weights[name] for share, weights in zip(shares, seen, strict=True)) / sum(shares)
+            found = loop.weights[f"average.module.{name.removeprefix('actor.')}"]
+            torch.testing.assert_close(found, mean)
+        assert torch.equal(loop.weights["average.module.features.mean"], loop.weights["actor.features.mean"])
+
+
+def test_env_runners_do_without_the_average() -> None:
+    loop = Loop(averaging=2.0)
+    loop.step()
+    loop.sync()
+    assert not any(name.startswith("average") for name in loop.runner.module.state_dict())
+    assert not any(parameter.requires_grad for parameter in loop.learner.module[MODULE].average.parameters())
+
+
 def test_a_critic_whose_units_change_keeps_its_predictions() -> None:
     loop = Loop(lr=0.0, num_epochs=1)
     loop.step()
