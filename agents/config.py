@@ -129,9 +129,7 @@ class AsyncFractionalConfig(HybridPolicyFields):
         description="what follows a decision: the next one of its device, or of any device (the objectives of all are "
         "one then); none: system for a team, else device",
     )
-    gae_lambda: float | None = Field(
-        default=None, ge=0, le=1, description="[-] per decision of the chain; none: 0.98 for a system, 0.9 for a device"
-    )
+    gae_lambda: float = Field(default=0.9, ge=0, le=1, description="[-] per decision of the chain")
     gae_lambda_final: float | None = Field(
         default=None, ge=0, le=1, description="[-] its value at the end of training; none: that of the beginning"
     )
@@ -147,6 +145,13 @@ class AsyncFractionalConfig(HybridPolicyFields):
         "or by a network on the global event sequence, the own observation, or the last events of all devices",
     )
     critic_memory: float = Field(default=8.0, ge=1, description="[rollouts] remembered by a least-squares critic")
+    critic_lambda: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="[-] of a least-squares critic's eligibility traces, per decision of the chain; none: 0.98 for a "
+        "system, 0 for a device",
+    )
     gru_width: int = Field(default=64, ge=1, le=4096, description="[-] units of the recurrent critic")
     parameters: Literal["shared", "per_device"] = Field(default="shared", description="whose weights a device uses")
     ratio: float | None = Field(default=None, description="[s] first ratio; none: that of the untrained policy")

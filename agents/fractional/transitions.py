@@ -6,6 +6,7 @@ lie between the two; whoever computes returns on the stream as it is mixes them 
 
 from typing import NamedTuple
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -68,6 +69,27 @@ def advantages(delta: Floats, carry: Floats, last: Flags) -> Floats:
     table[:, step, chain] = delta, carry
     sums: Floats = accumulate(table[0], table[1], np.zeros(table.shape[1:], np.bool_))[step, chain]
     return sums
+
+
+def eligibility_traces(features: Floats, carry: Floats, last: Flags) -> Floats:
+    """Sums features[r] + carry[r - 1] * sum[r - 1] along every chain.
+
+    Args:
+        features: at the start of each transition, shape (R, width).
+        carry: discount times lambda, shape (R,).
+        last: ends of chains, see `Transitions`, shape (R,).
+    """
+    sums: Floats = features.copy()
+    _accumulate_forward(sums, np.where(last, 0.0, carry))
+    return sums
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _accumulate_forward(sums: Floats, carry: Floats) -> None:
+    for row in range(1, len(sums)):
+        if carry[row - 1] != 0.0:
+            for column in range(sums.shape[1]):
+                sums[row, column] += carry[row - 1] * sums[row - 1, column]
 
 
 def running_sums(group: Indices, values: Floats) -> Floats:

@@ -20,12 +20,13 @@ _MODEL = (
     *("n_devices", "parameters", "ignored", "hidden", "family", "init_mean", "init_scale", "min_scale", "learn"),
     *("averaging", "critic", "critic_hidden", "gru_width"),
 )
-_OWN = ("critic_lr", "fixed_wait", "server_rule", "critic_memory", "segment", "chain", "winsorise")
+_OWN = ("critic_lr", "fixed_wait", "server_rule", "critic_memory", "critic_lambda", "segment", "chain", "winsorise")
 _PRICING = ("fractional", "ratio", "shared_ratio", "omega", "horizon", "gamma")
 
 
-# What a decision means for the whole system shows many events later; but events of the system have no heavy tails.
-DEFAULT_LAMBDA = {"device": 0.9, "system": 0.98}
+# What a decision means for the whole system shows many events later, and no table of features tells the system's state:
+# without traces the critic would pass on its own errors. But events of the system have no heavy tails.
+_CRITIC_LAMBDA = {"device": 0.0, "system": 0.98}
 _WINSORISE = {"device": 0.001, "system": 0.0}
 
 
@@ -39,7 +40,7 @@ _OF_RLLIB: dict[str, Any] = {
     "merge_env_runner_states": False,  # there are no connector states to merge
     "add_default_connectors_to_learner_pipeline": False,
     "lr": 2e-3,
-    "lambda_": None,
+    "lambda_": 0.9,
     "gamma": None,
     "clip_param": 0.2,
     "grad_clip": 0.5,
@@ -89,6 +90,7 @@ class AsyncFractionalAlgorithmConfig(PPOConfig):
         self.critic_hidden: tuple[int, ...] = (64, 64)
         self.gru_width = 64
         self.critic_memory = 8.0
+        self.critic_lambda: float | None = None
         self.segment = 64
         self.chain: Chain | None = None
         self.fractional = True
@@ -103,12 +105,11 @@ class AsyncFractionalAlgorithmConfig(PPOConfig):
 
         Args:
             **kwargs: ``critic_lr``, ``parameters``, ``ignored``, ``hidden``, ``family``, ``init_mean``, ``init_scale``,
-                ``min_scale``, ``averaging``, ``learn``, ``fixed_wait``, ``server_rule`` (actor); ``critic``, ``critic_hidden``,
-                ``gru_width``, ``critic_memory``, ``segment`` (critic); ``chain`` (None: ``system`` under a team
-                objective), ``fractional``, ``ratio``, ``shared_ratio``, ``omega``, ``horizon``, ``winsorise``
-                (pricing); ``n_devices``; and everything `PPOConfig.training` takes, of which ``gamma`` is a discount
-                per decision (None: not used) and ``lambda_`` a number or a schedule (None: 0.98 per event of a system
-                chain, 0.9 per decision of a device).
+                ``min_scale``, ``averaging``, ``learn``, ``fixed_wait``, ``server_rule`` (actor); ``critic``,
+                ``critic_hidden``, ``gru_width``, ``critic_memory``, ``critic_lambda``, ``segment`` (critic); ``chain``
+                (None: ``system`` under a team objective), ``fractional``, ``ratio``, ``shared_ratio``, ``omega``,
+                ``horizon``, ``winsorise`` (pricing); ``n_devices``; and everything `PPOConfig.training` takes, of which
+                ``gamma`` is a discount per decision (None: not used) and ``lambda_`` a number or a schedule.
         """
         for name in {*_OWN, *_MODEL, *_PRICING} & kwargs.keys():
             value = kwargs.pop(name)
@@ -132,21 +133,15 @@ class AsyncFractionalAlgorithmConfig(PPOConfig):
         """Whose decisions follow each other."""
         return self.chain or ("system" if self._team else "device")
 
-    def lambda_schedule(self) -> float | list[list[float]]:
-        """Lambda per decision of the chain, or its values by decisions taken."""
-        if self.lambda_ is None:
-            return DEFAULT_LAMBDA[self._whose]
-        chosen: float | list[list[float]] = self.lambda_
-        return chosen
-
     def pricing_settings(self) -> PricingSettings:
         """How the learner prices decisions."""
         team, chain = self._team, self._whose
-        schedule = self.lambda_schedule()
+        schedule = self.lambda_
         return PricingSettings(
             chain=chain,
             trapezoid=not team,
             lam=schedule[0][1] if isinstance(schedule, list) else schedule,
+            critic_lam=_CRITIC_LAMBDA[chain] if self.critic_lambda is None else self.critic_lambda,
             winsorise=_WINSORISE[chain] if self.winsorise is None else self.winsorise,
             per_device_gain=self.parameters == "per_device" and chain == "device",
             **{name: getattr(self, name) for name in _PRICING},

@@ -10,12 +10,12 @@ from gymnasium import spaces
 
 from ...envs.aoi_offload.state import DELAY, SINCE_DONE
 from ..config import AsyncFractionalConfig, ClusterConfig
-from .algorithm import DEFAULT_LAMBDA, AsyncFractionalAlgorithmConfig
+from .algorithm import AsyncFractionalAlgorithmConfig
 from .module import game_shape
 
 _SAME_NAMES = (
     *("parameters", "hidden", "family", "init_mean", "init_scale", "min_scale", "averaging", "learn", "server_rule"),
-    *("critic", "critic_memory", "gru_width", "chain", "winsorise"),
+    *("critic", "critic_memory", "critic_lambda", "gru_width", "chain", "winsorise"),
     *("fractional", "ratio", "shared_ratio", "omega", "horizon", "gamma"),
 )
 # At an update the delay equals the age, at an offload the age holds all that past decisions mean for later costs.
@@ -65,7 +65,7 @@ def algorithm_config(
         entropy_coeff=section.ent_coef,
         grad_clip=section.max_grad_norm,
         critic_lr=section.critic_learning_rate,
-        lambda_=_lambda(section, env_kwargs, total_steps),
+        lambda_=_lambda(section, total_steps),
         fixed_wait=f"fixed:{section.fixed_wait}",
         ignored=_IGNORED,
         critic_hidden=section.hidden,
@@ -75,13 +75,11 @@ def algorithm_config(
     return config
 
 
-def _lambda(section: AsyncFractionalConfig, env_kwargs: Mapping[str, Any], total_steps: int) -> Any:
-    """A number, or a linear schedule over the training; None: the default."""
+def _lambda(section: AsyncFractionalConfig, total_steps: int) -> Any:
+    """A number, or a linear schedule over the training."""
     if section.gae_lambda_final is None:
         return section.gae_lambda
-    chain = section.chain or ("system" if env_kwargs.get("objective") == "team" else "device")
-    first = DEFAULT_LAMBDA[chain] if section.gae_lambda is None else section.gae_lambda
-    return [[0, first], [total_steps, section.gae_lambda_final]]
+    return [[0, section.gae_lambda], [total_steps, section.gae_lambda_final]]
 
 
 def spaces_of(env_id: str, env_kwargs: Mapping[str, Any]) -> tuple[spaces.Box, spaces.Dict]:

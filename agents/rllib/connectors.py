@@ -13,7 +13,7 @@ from ray.rllib.evaluation.postprocessing import Postprocessing
 
 from ...envs.aoi_offload.state import DELAY, JOINT, KIND, UPDATE
 from ...envs.core.errors import InvalidInputError
-from ..fractional.transitions import Transitions, advantages, cycle_rates, transitions
+from ..fractional.transitions import Transitions, advantages, cycle_rates, eligibility_traces, transitions
 from ..networks.asynchronous import EventCritic, Window
 from ..networks.event_table import table_features, table_width
 from ..networks.features import N_KINDS
@@ -166,8 +166,12 @@ class SemiMarkovAdvantages(ConnectorV2):
         assert critic.lstd is not None
         features, leverage = _table(module, critic, events) if module.table else _own(module, events)
         before, after = features[found.start], features[found.end] * alive[:, None]
-        discount = None if self.pricing.settings.average else self.pricing.settings.discount(duration)
-        critic.lstd.update(before, after, cost, duration, leverage[found.start], discount, pool=pooled)
+        settings, traces = self.pricing.settings, None
+        discount = settings.discount(duration)
+        if settings.critic_lam > 0.0:
+            traces = eligibility_traces(before, settings.critic_lam * discount, found.last)
+        shrink = None if settings.average else discount
+        critic.lstd.update(before, after, cost, duration, leverage[found.start], shrink, traces, pool=pooled)
         return before @ critic.lstd.solution, after @ critic.lstd.solution
 
     def _price(

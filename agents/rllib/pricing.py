@@ -39,6 +39,7 @@ class PricingSettings:
         horizon: discounting horizon in seconds; None: not discounted by time.
         gamma: discount per decision; None: not used. Without both: the average criterion.
         lam: lambda per decision of the chain, at the beginning.
+        critic_lam: lambda of a linear critic's eligibility traces, per decision of the chain; 0: none.
         winsorise: share of costs and of temporal differences pulled in to that quantile on either side.
         per_device_gain: subtract each device's own mean reward (devices with parameters of their own).
     """
@@ -52,6 +53,7 @@ class PricingSettings:
     horizon: float | None = None
     gamma: float | None = None
     lam: float = 0.9
+    critic_lam: float = 0.0
     winsorise: float = 0.001
     per_device_gain: bool = False
 

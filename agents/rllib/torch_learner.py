@@ -52,7 +52,7 @@ class AsyncFractionalTorchLearner(TorchLearner):
         )
         self._decisions = 0
         self._entropy_coeff = Scheduler(fixed_value_or_schedule=config.entropy_coeff, framework=self.framework)
-        self._lambda = Scheduler(fixed_value_or_schedule=config.lambda_schedule(), framework=self.framework)
+        self._lambda = Scheduler(fixed_value_or_schedule=config.lambda_, framework=self.framework)
 
     def _own(self, module_id: str) -> AsyncFractionalModule:
         """A module without the wrapper of distributed learning."""

@@ -12,6 +12,7 @@ from edgewise.agents.fractional.returns import (
     standardise,
     time_discount,
 )
+from edgewise.agents.fractional.transitions import eligibility_traces
 
 DURATIONS = np.array([[0.5], [2.0], [7.0]])
 REWARDS = np.array([[1.0], [-2.0], [4.0]])
@@ -127,6 +128,25 @@ def test_least_squares_critic_finds_the_values_of_a_chain_at_every_ratio(discoun
             difference = gain - reward[0]  # h(0) = r(0) - g + h(1)
             values = critic.values(one_hot, ratio)
             assert values[1] - values[0] == pytest.approx(difference, rel=0.02)
+
+
+def test_traces_find_the_projection_of_the_values_where_features_confuse_states() -> None:
+    """A cycle of three states, two of which look the same: with full traces the value is the mean of theirs."""
+    cost, discount, steps = np.array([1.0, 0.0, 5.0]), 0.9, 30_000
+    shift = np.roll(np.eye(3), 1, axis=1)
+    exact = np.linalg.solve(np.eye(3) - discount * shift, cost)
+    features = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    state = np.arange(steps + 1) % 3
+    before, after, last = features[state[:-1]], features[state[1:]], np.arange(steps) == steps - 1
+    rest = (before, after, cost[state[:-1]], np.ones(steps), np.ones(steps), np.full(steps, discount))
+    found = []
+    for lam in (0.0, 1.0):
+        critic = FractionalLSTD(2, ridge=1e-9)
+        critic.update(*rest, eligibility_traces(before, np.full(steps, lam * discount), last))
+        found.append(critic.solution[:, 0])
+    projection = np.array([exact[0], exact[1:].mean()])
+    assert found[1] == pytest.approx(projection, rel=1e-3)
+    assert abs(found[0] - projection).max() > 0.1
 
 
 def test_least_squares_critic_continues_from_its_state() -> None:

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from edgewise.agents.fractional.transitions import Transitions, advantages, cycle_rates, transitions
+from edgewise.agents.fractional.transitions import (
+    Transitions,
+    advantages,
+    cycle_rates,
+    eligibility_traces,
+    transitions,
+)
 
 
 def test_decisions_are_paired_with_the_same_devices_next_one() -> None:
@@ -31,6 +37,18 @@ def test_sums_run_along_chains_only() -> None:
     last = np.array([False, False, True, False, True])
     result = advantages(delta, carry, last)
     assert result.tolist() == [1 + 0.5 * (2 + 0.5 * 4), 2 + 0.5 * 4, 4.0, 8 + 0.25 * 16, 16.0]
+
+
+def test_traces_are_the_transpose_of_sums_along_chains() -> None:
+    """Sum of z delta = sum of phi advantage: a trace gathers what an advantage looks ahead to."""
+    rng = np.random.default_rng(1)
+    found = transitions(rng.integers(0, 5, 200))
+    rows = len(found.start)
+    features, carry, delta = rng.normal(size=(rows, 3)), rng.random(rows), rng.normal(size=rows)
+    traces = eligibility_traces(features, carry, found.last)
+    assert traces[0].tolist() == features[0].tolist()
+    assert traces.T @ delta == pytest.approx(features.T @ advantages(delta, carry, found.last), rel=1e-10)
+    assert not np.allclose(traces, features)
 
 
 def test_regrouped_advantages_equal_those_of_each_device_alone() -> None:
