@@ -118,6 +118,24 @@ class HybridActor(nn.Module):
         """Put the spread back to its least value: without exploration nothing is learned about waits."""
         self.log_scale.clamp_(min=self.least)
 
+    @torch.no_grad()
+    def rescale(self, mean: Tensor, var: Tensor) -> None:
+        """Standardise observations by other statistics and let the first layer undo it: only what is clipped changes.
+
+        A policy that improves sees ever smaller ages. In the units of its beginning they would hardly differ.
+
+        Args:
+            mean: of the columns before they are standardised, see `CompressedFeatures.values`.
+            var: their variances.
+        """
+        features, first = self.features, self.trunk[0]
+        old, new = features.var + features.EPSILON, var + features.EPSILON
+        weight = first.weight[:, features.n_kinds :]
+        first.bias += (((mean - features.mean) / old.sqrt()) @ weight.double()).unsqueeze(1).float()
+        weight.mul_((new / old).sqrt().unsqueeze(-1).float())
+        features.mean.copy_(mean)
+        features.var.copy_(var)
+
     def parameters_of(self, features: Tensor, device: Tensor) -> ActorParameters:
         """Parameters of the law for features (n, width) of devices (n,)."""
         if self.members == 1:

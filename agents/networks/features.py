@@ -84,7 +84,7 @@ class CompressedFeatures(nn.Module):
     @torch.no_grad()
     def fit(self, observation: Tensor) -> None:
         """Set the statistics to those of a batch (n, n_columns)."""
-        values = self._values(observation)
+        values = self.values(observation)
         self.mean.copy_(values.mean(0))
         self.var.copy_(values.var(0, correction=0))
 
@@ -92,9 +92,10 @@ class CompressedFeatures(nn.Module):
         return functional.one_hot(self.kinds(observation), self.n_kinds).double()
 
     def _standardised(self, observation: Tensor) -> Tensor:
-        return (self._values(observation) - self.mean) * torch.rsqrt(self.var + self.EPSILON)
+        return (self.values(observation) - self.mean) * torch.rsqrt(self.var + self.EPSILON)
 
-    def _values(self, observation: Tensor) -> Tensor:
+    def values(self, observation: Tensor) -> Tensor:
+        """The columns before they are standardised, compressed and raw, shape (n, 2 * n_kept), float64."""
         raw = observation[:, self.columns].double()
         return torch.cat([torch.sign(raw) * torch.log1p(raw.abs()), raw], dim=-1)
 

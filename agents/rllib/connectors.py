@@ -103,8 +103,7 @@ class SemiMarkovAdvantages(ConnectorV2):
         columns = events.observation, np.maximum(events.device, 0), events.carrier, events.elapsed
         window = Window(*(torch.from_numpy(column).to(place) for column in columns))
         fresh = not critic.calibrated
-        if fresh:
-            _calibrate(window, found, module)
+        _calibrate(window, found, module, critic)
         cost, duration = self._outcomes(events, chain, found)
         known = np.isfinite(cost)
         found, cost, duration = found.select(known), cost[known], duration[known]
@@ -220,12 +219,27 @@ def _normalised(targets: Floats, network: EventCritic, critic: CriticScale) -> F
     return (targets - critic.centre) / critic.scale
 
 
-def _calibrate(window: Window, found: Transitions, module: AsyncFractionalModule) -> None:
-    """Statistics of the observation from the first batch."""
+def _calibrate(window: Window, found: Transitions, module: AsyncFractionalModule, critic: CriticScale) -> None:
+    """Statistics of the observation: those of the first batch, then those of about the last `critic.memory` ones."""
     seen = window.observation.flatten(0, 1)[torch.from_numpy(np.union1d(found.start, found.end))]
-    module.actor.features.fit(seen)
-    if module.critic is not None:
-        module.critic.features.fit(seen)
+    features = module.actor.features
+    values = features.values(seen)
+    sums = torch.stack([values.sum(0), (values**2).sum(0), torch.full_like(values[0], len(values))])
+    mean, square, count = torch.from_numpy(pooled(sums.cpu().numpy())).to(sums)
+    mean, square = mean / count, square / count
+    if not critic.calibrated:
+        features.mean.copy_(mean)
+        features.var.copy_((square - mean**2).clamp(min=0.0))
+        if module.critic is not None:
+            module.critic.features.fit(seen)
+        return
+    keep = 1.0 - 1.0 / critic.memory
+    square = keep * (features.var + features.mean**2) + (1.0 - keep) * square
+    mean = keep * features.mean + (1.0 - keep) * mean
+    var = (square - mean**2).clamp(min=0.0)
+    if module.average is not None:
+        module.average.module.rescale(mean, var)
+    module.actor.rescale(mean, var)
 
 
 def _chains(events: Events, n_devices: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -71,7 +71,28 @@ def test_the_actor_rests_until_the_observation_is_calibrated() -> None:
         assert not changed(before, middle, part)
     loop.step()
     assert changed(middle, loop.weights, "actor.trunk")
-    assert not changed(middle, loop.weights, "actor.features")
+
+
+@pytest.mark.parametrize("parameters", ["shared", "per_device"])
+def test_new_units_of_the_observation_leave_the_policy_as_it_is(parameters: str) -> None:
+    loop = Loop(parameters=parameters, averaging=1.0, lr=0.0)
+    for _ in range(2):
+        loop.step()
+    module = loop.learner.module[MODULE]
+    observation = torch.tensor([[0, 0.3, 0.3, 0.0, 1, 2], [1, 0.2, 1.4, 1.2, 1, 1]], dtype=torch.float32)
+    device = torch.tensor([1, 3])
+    before, units = loop.weights, []
+    for actor in (module.actor, module.average.module):
+        units.append((actor(observation, device), actor.features.var.clone()))
+    loop.step()
+    assert changed(before, loop.weights, "actor.features")
+    assert changed(before, loop.weights, "actor.trunk.0")
+    for actor, (law, var) in zip((module.actor, module.average.module), units, strict=True):
+        assert not torch.equal(actor.features.var, var)
+        assert torch.equal(actor.features.var, module.actor.features.var)
+        now = actor(observation, device)
+        torch.testing.assert_close(now.law.location, law.law.location)
+        torch.testing.assert_close(now.log_probs, law.log_probs)
 
 
 def test_importance_ratios_begin_at_one() -> None:
@@ -91,7 +112,7 @@ def test_averaged_weights_of_three_iterations() -> None:
         for _ in range(3):
             loop.step()
             seen.append(loop.weights)
-        for name in ("actor.trunk.0.weight", "actor.location.bias", "actor.log_scale"):
+        for name in ("actor.trunk.1.weight", "actor.location.bias", "actor.log_scale"):
             assert not torch.equal(seen[1][name], seen[2][name])
             mean = sum(share * weights[name] for share, weights in zip(shares, seen, strict=True)) / sum(shares)
             found = loop.weights[f"average.module.{name.removeprefix('actor.')}"]
