@@ -149,7 +149,7 @@ class AsyncFractionalConfig(HybridPolicyFields):
         default=None,
         ge=0,
         le=1,
-        description="[-] of a least-squares critic's eligibility traces, per decision of the chain; none: 0.98 for a "
+        description="[-] of a least-squares critic's eligibility traces, per decision of the chain; none: 0.95 for a "
         "system, 0 for a device",
     )
     gru_width: int = Field(default=64, ge=1, le=4096, description="[-] units of the recurrent critic")

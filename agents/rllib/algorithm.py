@@ -26,7 +26,7 @@ _PRICING = ("fractional", "ratio", "shared_ratio", "omega", "horizon", "gamma")
 
 # What a decision means for the whole system shows many events later, and no table of features tells the system's state:
 # without traces the critic would pass on its own errors. But events of the system have no heavy tails.
-_CRITIC_LAMBDA = {"device": 0.0, "system": 0.98}
+_CRITIC_LAMBDA = {"device": 0.0, "system": 0.95}
 _WINSORISE = {"device": 0.001, "system": 0.0}
 
 

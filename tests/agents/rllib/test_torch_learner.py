@@ -112,7 +112,7 @@ def test_averaged_weights_of_three_iterations() -> None:
         for _ in range(3):
             loop.step()
             seen.append(loop.weights)
-        for name in ("actor.trunk.1.weight", "actor.location.bias", "actor.log_scale"):
+        for name in ("actor.choice.weight", "actor.location.bias", "actor.log_scale"):
             assert not torch.equal(seen[1][name], seen[2][name])
             mean = sum(share * weights[name] for share, weights in zip(shares, seen, strict=True)) / sum(shares)
             found = loop.weights[f"average.module.{name.removeprefix('actor.')}"]
