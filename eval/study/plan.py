@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,8 @@ class Budget:
     Attributes:
         seeds: training seeds of every configuration.
         every_point: all points of a sweep, or the usual system and one other.
-        evaluation: of every run.
+        evaluation: of the runs in the baselines' tables.
+        brief: of the ablation and the sweeps, hundreds of runs: as many seconds in all, in shorter stretches.
         training: dotted overrides of every configuration.
         learner: dotted overrides by algorithm.
         checked: configurations whose runs get a Nash check; None for every learned policy of the baselines' tables.
@@ -59,19 +60,20 @@ class Budget:
     seeds: int
     every_point: bool
     evaluation: GameBudget
+    brief: GameBudget
     training: Mapping[str, Any] = field(default_factory=dict)
     learner: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     checked: tuple[str, ...] | None = None
 
 
 _SMOKE_CHECK = NashBudget(devices=1, screening_seeds=1, screening_horizon=30.0, seeds=4, horizon=60.0, decisions=0)
+_SMOKE = GameBudget(seeds=4, stretch_seeds=3, stretch_horizon=90.0, nash=_SMOKE_CHECK, references=_SMOKE_CHECK)
 BUDGETS = {
     "smoke": Budget(
         seeds=1,
         every_point=False,
-        evaluation=GameBudget(
-            seeds=4, stretch_seeds=3, stretch_horizon=90.0, nash=_SMOKE_CHECK, references=_SMOKE_CHECK
-        ),
+        evaluation=_SMOKE,
+        brief=_SMOKE,
         training={
             "steps": 6000,
             "log_every": 2000,
@@ -87,7 +89,12 @@ BUDGETS = {
         },
         checked=(MAIN, "selfish_authors"),
     ),
-    "full": Budget(seeds=10, every_point=True, evaluation=EVALUATIONS["full"]),
+    "full": Budget(
+        seeds=10,
+        every_point=True,
+        evaluation=EVALUATIONS["full"],
+        brief=replace(EVALUATIONS["full"], stretch_seeds=64, stretch_horizon=3000.0),
+    ),
 }
 
 
@@ -258,7 +265,8 @@ def _cells(name: str, budget: Budget, overrides: Mapping[str, Any] | None = None
     own = budget.learner.get(_algorithm(name), {})
     config = load_config(FOLDER + name, {"name": name, **budget.training, **own, **(overrides or {})})
     nash = nash and config.env.sync_slot is None  # deviations are asynchronous
-    return [Cell(config.model_copy(update={"seed": seed}), budget.evaluation, nash) for seed in range(budget.seeds)]
+    evaluation = budget.brief if overrides else budget.evaluation
+    return [Cell(config.model_copy(update={"seed": seed}), evaluation, nash) for seed in range(budget.seeds)]
 
 
 @functools.cache

@@ -122,8 +122,9 @@ def drop_words(sweep: SweepFindings) -> str:
 
 def sweep_table(sweep: SweepFindings) -> Table:
     """One row per system, and the published figure under them."""
-    first = sweep.points[0].comparison
-    far, near = f"{first.long_horizon:g} s", f"episodes of {first.horizon:g} s"
+    stretches = sorted({point.comparison.long_horizon or 0.0 for point in sweep.points})
+    far = f"{' or '.join(f'{length:g}' for length in stretches)} s"
+    near = f"episodes of {sweep.points[0].comparison.horizon:g} s"
     headings = [
         sweep.axis,
         f"learner, {far} (s)",

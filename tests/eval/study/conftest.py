@@ -9,10 +9,12 @@ from edgewise.eval.game import GameBudget
 from edgewise.eval.study import findings, plan
 
 CHECK = NashBudget(devices=1, screening_seeds=1, screening_horizon=15.0, seeds=2, horizon=20.0, decisions=0)
+EVALUATION = GameBudget(seeds=2, stretch_seeds=3, stretch_horizon=40.0, nash=CHECK, references=CHECK)
 TINY = plan.Budget(
     seeds=1,
     every_point=False,
-    evaluation=GameBudget(seeds=2, stretch_seeds=3, stretch_horizon=40.0, nash=CHECK, references=CHECK),
+    evaluation=EVALUATION,
+    brief=EVALUATION,
     training={
         "steps": 600,
         "log_every": 200,
