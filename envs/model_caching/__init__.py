@@ -5,11 +5,15 @@ The Gymnasium ids are registered by ``import edgewise``.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-_HOMES: dict[str, str] = {}
+if TYPE_CHECKING:
+    from .clock_params import DutchClockParams
+    from .dutch_clock import DutchClockEnv, DutchClockVectorEnv
 
-__all__: list[str] = []
+_HOMES = {"DutchClockEnv": "dutch_clock", "DutchClockParams": "clock_params", "DutchClockVectorEnv": "dutch_clock"}
+
+__all__ = ["DutchClockEnv", "DutchClockParams", "DutchClockVectorEnv"]
 
 
 def __getattr__(name: str) -> Any:
