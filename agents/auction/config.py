@@ -31,15 +31,16 @@ class ClockStepConfig(_Section):
     """Of the learner that controls the clocks: stock PPO or DQN of Stable-Baselines3."""
 
     algorithm: Literal["ppo", "dqn"] = "ppo"
-    num_envs: int = Field(64, ge=1, le=65536, description="[-] auctions stepped together")
+    regret: bool = Field(True, description="[-] train on `VectorRegretReward`: same best policies, far less noise")
+    num_envs: int = Field(256, ge=1, le=65536, description="[-] auctions stepped together")
     hidden: tuple[int, ...] = Field((64, 64), min_length=1, description="[-] units of the hidden layers")
     learning_rate: float = Field(1e-3, gt=0, le=1, description="[-] Adam's")
     gamma: float = Field(1.0, ge=0, le=1, description="[-] discount per tick: an auction is short, and its sum counts")
-    n_steps: int = Field(32, ge=1, description="[ticks] per lane and update (PPO)")
-    batch_size: int = Field(256, ge=2, description="[ticks] per gradient step")
-    n_epochs: int = Field(5, ge=1, description="[-] passes over a rollout (PPO)")
-    ent_coef: float = Field(0.005, ge=0, description="[-] weight of the entropy (PPO)")
-    gae_lambda: float = Field(0.98, ge=0, le=1, description="[-] (PPO)")
+    n_steps: int = Field(64, ge=1, description="[ticks] per lane and update (PPO)")
+    batch_size: int = Field(4096, ge=2, description="[ticks] per gradient step")
+    n_epochs: int = Field(10, ge=1, description="[-] passes over a rollout (PPO)")
+    ent_coef: float = Field(0.02, ge=0, description="[-] weight of the entropy (PPO)")
+    gae_lambda: float = Field(0.95, ge=0, le=1, description="[-] (PPO)")
     buffer_size: int = Field(50_000, ge=1, description="[ticks] replay (DQN)")
     train_freq: int = Field(1, ge=1, description="[steps] between updates (DQN)")
     target_period: int = Field(500, ge=1, description="[ticks] between copies to the target network (DQN)")

@@ -18,6 +18,7 @@ from ...envs.core.seeding import SeedTree
 from ..auction.clock_steps import ClockPolicy
 from ..auction.config import ClockStepConfig, DQMSBConfig
 from ..auction.dqmsb import DQMSB
+from ..auction.regret import VectorRegretReward
 from ..auction.rounds import BidModel, SecondBidRounds
 from .vec_env import SemiMarkovVecEnv
 
@@ -40,7 +41,7 @@ def build_clock_steps(seed: int = 0, env: dict[str, Any] | None = None, **hyper:
     lanes = gymnasium.make_vec(
         "edgewise/DutchClock-v0", num_envs=config.num_envs, autoreset_mode=AutoresetMode.SAME_STEP, **(env or {})
     )
-    tree, venv = SeedTree(seed), SemiMarkovVecEnv(lanes)
+    tree, venv = SeedTree(seed), SemiMarkovVecEnv(VectorRegretReward(lanes) if config.regret else lanes)
     shared: dict[str, Any] = {
         "learning_rate": config.learning_rate,
         "gamma": config.gamma,

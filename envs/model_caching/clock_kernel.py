@@ -25,7 +25,8 @@ BUYER_CLOCK, SELLER_CLOCK, ELAPSED, WAITING_BUYERS, WAITING_SELLERS, TURN = rang
 WIDTH = 6
 
 # Rows of the float and integer outputs of a step.
-COST, DURATION, TIME, MESSAGES, WELFARE, BUYER_PRICE, SELLER_PRICE = range(7)
+COST, DURATION, TIME, MESSAGES, WELFARE, BUYER_PRICE, SELLER_PRICE, OPTIMAL = range(8)
+OUTPUTS = 8
 POLLED, TRADES = range(2)
 
 RUNNING, CLEARED, CUT = range(3)
@@ -46,6 +47,7 @@ LANE = np.dtype(
         ("pairs", "i8"),  # pairs whose trade is agreed
         ("turn", "i8"),
         ("state", "i8"),
+        ("best", "f8"),  # optimal welfare of the drawn values
         ("owed", "f8"),  # welfare of pairs that agreed at the opening prices: entered with the first step
     ]
 )
@@ -239,6 +241,19 @@ def _clear(w: World, i: int, out: Floats, ints: Ints) -> float:
 
 
 @compiled
+def _optimal_welfare(values: Floats, costs: Floats) -> float:
+    """The merit order's sum of values minus costs."""
+    best, worst = np.sort(values), np.sort(costs)
+    total = 0.0
+    for k in range(min(values.shape[0], costs.shape[0])):
+        gain = best[values.shape[0] - 1 - k] - worst[k]
+        if gain <= 0.0:
+            break
+        total += gain
+    return total
+
+
+@compiled
 def _tell(w: World, i: int, obs: NDArray[np.float32]) -> None:
     """Write the observation of a lane."""
     lane, last = w.lane[i], last_tick(w.params[0]["tick"], 0.0, 1.0)
@@ -258,13 +273,13 @@ def pending_lanes(w: World, mask: NDArray[np.bool_], obs: NDArray[np.float32], o
         w: the auctions.
         mask: (L,) bool.
         obs: (L, WIDTH), written in these lanes.
-        out: (7, L), written likewise.
+        out: (OUTPUTS, L), written likewise.
         ints: (2, L), written likewise.
     """
     for i in range(mask.shape[0]):
         if mask[i]:
             out[:, i] = 0.0
-            out[TIME, i] = float(w.lane[i]["ticks"])
+            out[TIME, i], out[OPTIMAL, i] = float(w.lane[i]["ticks"]), w.lane[i]["best"]
             ints[POLLED, i], ints[TRADES, i] = 0, w.lane[i]["pairs"]
             _tell(w, i, obs)
 
@@ -277,7 +292,7 @@ def reset_lanes(w: World, mask: NDArray[np.bool_], obs: NDArray[np.float32], out
         w: the auctions.
         mask: (L,) bool.
         obs: (L, WIDTH), written in these lanes.
-        out: (7, L), written likewise.
+        out: (OUTPUTS, L), written likewise.
         ints: (2, L), written likewise.
     """
     params = w.params[0]
@@ -294,6 +309,7 @@ def reset_lanes(w: World, mask: NDArray[np.bool_], obs: NDArray[np.float32], out
             draw = uniform(device_key(key, w.value.shape[1] + s), 0)
             w.cost[i, s] = params["cost_low"] + (params["cost_high"] - params["cost_low"]) * draw
             w.seller_stop[i, s] = WAITS
+        lane["best"] = _optimal_welfare(w.value[i], w.cost[i])
         lane["ticks"] = lane["buyer_clock"] = lane["seller_clock"] = 0
         lane["bought"] = lane["sold"] = lane["pairs"] = 0
         lane["turn"] = BUYERS if params["alternating"] else BOTH
@@ -314,7 +330,7 @@ def step_lanes(
         steps: (L,) size of the step, in ticks.
         skip: (L,) bool.
         obs: (L, WIDTH), written in the lanes that step.
-        out: (7, L), written likewise.
+        out: (OUTPUTS, L), written likewise.
         ints: (2, L), written likewise.
     """
     params = w.params[0]
@@ -338,5 +354,5 @@ def step_lanes(
             lane["state"] = CUT
         out[MESSAGES, i], out[WELFARE, i] = params["message_cost"] * polled, -gained
         out[COST, i] = out[MESSAGES, i] + out[WELFARE, i]
-        out[DURATION, i], out[TIME, i] = 1.0, float(lane["ticks"])
+        out[DURATION, i], out[TIME, i], out[OPTIMAL, i] = 1.0, float(lane["ticks"]), lane["best"]
         _tell(w, i, obs)

@@ -17,6 +17,8 @@ from .clock_kernel import (
     DURATION,
     LANE,
     MESSAGES,
+    OPTIMAL,
+    OUTPUTS,
     PARAMS,
     POLLED,
     RUNNING,
@@ -46,7 +48,7 @@ class Buffers:
 
     def __init__(self, lanes: int) -> None:
         self.obs = np.zeros((lanes, WIDTH), np.float32)
-        self.out = np.zeros((7, lanes))
+        self.out = np.zeros((OUTPUTS, lanes))
         self.ints = np.zeros((2, lanes), np.int64)
 
 
@@ -148,7 +150,7 @@ class Simulator:
 
     def info_one(self, buffers: Buffers) -> dict[str, Any]:
         """`info` of a single lane as numbers; written out because every scalar step pays for it."""
-        (cost, duration, time, messages, welfare, pay, get), ((polled, trades),) = (
+        (cost, duration, time, messages, welfare, pay, get, best), ((polled, trades),) = (
             buffers.out[:, 0].tolist(),
             buffers.ints.T.tolist(),
         )
@@ -161,6 +163,7 @@ class Simulator:
             "trades": trades,
             "buyer_price": pay,
             "seller_price": get,
+            "optimal_welfare": best,
         }
 
     def info(self, buffers: Buffers) -> dict[str, Any]:
@@ -175,6 +178,7 @@ class Simulator:
             "trades": ints[TRADES],
             "buyer_price": out[BUYER_PRICE],
             "seller_price": out[SELLER_PRICE],
+            "optimal_welfare": out[OPTIMAL],
         }
 
     @property
@@ -213,7 +217,8 @@ def _check_state(state: dict[str, NDArray[Any]], last: int) -> None:
     lane = state["lane"]
     require(np.isin(lane["state"], (RUNNING, kernel.CLEARED, CUT)), "lane.state must be a known code")
     require((lane["turn"] >= kernel.BOTH) & (lane["turn"] <= kernel.SELLERS), "lane.turn must be a known code")
-    require(np.isfinite(lane["owed"]) & (lane["ticks"] >= 0), "lane.owed and lane.ticks must be finite, ticks >= 0")
+    require(np.isfinite(lane["owed"]) & np.isfinite(lane["best"]), "lane.owed and lane.best must be finite")
+    require(lane["ticks"] >= 0, "lane.ticks must be >= 0")
     for name, stopped in (("buyer", lane["bought"]), ("seller", lane["sold"])):
         stop, order = state[f"{name}_stop"], state[f"{name}_order"]
         agents = stop.shape[1]

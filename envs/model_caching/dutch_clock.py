@@ -64,8 +64,8 @@ class DutchClockEnv(gymnasium.Env[Obs, np.int64]):
     >>> over = False
     >>> while not over:
     ...     obs, reward, over, _, info = env.step(2)  # both clocks move by 4 ticks, 0.04
-    >>> info["time"], info["trades"], round(info["buyer_price"], 2)
-    (25.0, 10, 0.48)
+    >>> print(info["time"], info["trades"], round(info["buyer_price"], 2))
+    25.0 6 0.44
 
     ## Action space
 
@@ -99,7 +99,8 @@ class DutchClockEnv(gymnasium.Env[Obs, np.int64]):
 
     `cost`, `duration`, `time`, `cost_terms` (`messages`, `welfare`: minus the welfare gained); `polled`, agents asked
     in this tick; `trades`, pairs that can trade, after clearing those that do; `buyer_price` and `seller_price`, what
-    each trading buyer pays and each trading seller gets: 0 until the auction is cleared, and without a trade.
+    each trading buyer pays and each trading seller gets: 0 until the auction is cleared, and without a trade;
+    `optimal_welfare`, the largest possible with the drawn values, which no auctioneer knows.
 
     ## Starting state
 

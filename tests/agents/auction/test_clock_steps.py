@@ -53,10 +53,10 @@ def test_stock_learners_train_on_the_environment_as_it_is(algorithm):
 @pytest.mark.slow
 def test_ppo_gets_below_every_constant_step():
     model = build_clock_steps(0)
-    model.learn(200_000)
-    learned = auction_costs(clock_policy(model), 2000, seed=10**6)
-    action, _ = best_constant_step(2000, seed=10**6)
-    gain = auction_costs(constant_step(action), 2000, seed=10**6) - learned
+    model.learn(65_000)
+    learned = auction_costs(clock_policy(model), 1000, seed=10**6)
+    action, _ = best_constant_step(1000, seed=10**6)
+    gain = auction_costs(constant_step(action), 1000, seed=10**6) - learned
     assert gain.mean() > 3 * gain.std() / np.sqrt(len(gain))
 
 

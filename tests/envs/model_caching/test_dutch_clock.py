@@ -44,6 +44,7 @@ def test_whole_episodes_equal_the_reference(variant, settings):
             observation, info = env.reset(seed=seed if episode == 0 else None)
             assert [list(side) for side in market_of(env)] == [slow.buyers.worth, slow.sellers.worth]
             assert (info["cost"], info["duration"], info["time"], info["polled"]) == (0, 0, 0, 0)
+            best = optimal_welfare(slow.buyers.worth, slow.sellers.worth)
             over = False
             while not over:
                 assert observation.tolist() == np.float32(slow.observation()).tolist()
@@ -55,6 +56,7 @@ def test_whole_episodes_equal_the_reference(variant, settings):
                 assert info["cost_terms"]["welfare"] == pytest.approx(-gained, abs=1e-12)
                 assert reward == -info["cost"] == -sum(info["cost_terms"].values())
                 assert info["trades"] == slow.trades
+                assert info["optimal_welfare"] == pytest.approx(best, abs=1e-12)
                 assert (info["buyer_price"], info["seller_price"]) == slow.prices
             assert observation.tolist() == np.float32(slow.observation()).tolist()
 
