@@ -43,6 +43,12 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
             "transmission": "shannon:10:5",
         },
     },
+    "edgewise/DutchClock-v0": {
+        "alternating": {"variant": "alternating"},
+        "whole-auctions": {"preset": "small", "horizon": 1000.0},
+        "whole-alternating": {"preset": "small", "variant": "alternating", "horizon": 1000.0, "values": "S2"},
+        "fine": {"tick": 0.003, "values": "S3", "n_sellers": 7},
+    },
 }
 """Settings beside the defaults, by id; an id that is not here is tested with its defaults."""
 

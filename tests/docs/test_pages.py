@@ -20,6 +20,7 @@ LEARNERS = {
     "RecurrentD3QNPPO",
     "SMDPReplayBuffer",
     "DinkelbachCallback",
+    "DQMSB",
 }
 USES = "| Discrete | Box | hybrid | masks | recurrent | asynchronous multi-agent | SMDP | resume |"
 
