@@ -130,8 +130,9 @@ class UnimodalBeta:
 
     def mode(self) -> Tensor:
         """The mode of the density, the deterministic action."""
-        a, b = self._law.concentration1, self._law.concentration0
-        return (a - 1.0) / (a + b - 2.0)
+        a, b = self._law.concentration1 - 1.0, self._law.concentration0 - 1.0
+        flat = a + b <= 0.0  # both parameters rounded to 1: the uniform law
+        return torch.where(flat, 0.5, a / torch.where(flat, 1.0, a + b))
 
     def log_prob(self, w: Tensor) -> Tensor:
         """Log-density of w, summed over the parts, shape (n,)."""

@@ -69,20 +69,15 @@ class _HeadNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(heads, 1, width))
 
     def forward(self, z: Tensor) -> Tensor:
-        normal, _ = self._standardised(z)
-        return self.gain * normal + self.bias
+        return self.gain * functional.layer_norm(z, z.shape[-1:], eps=_EPS) + self.bias
 
     def error_gradient(self, z: Tensor, target: Tensor) -> Tensor:
-        normal, scale = self._standardised(z)
+        centred = z - z.mean(-1, keepdim=True)
+        scale = torch.rsqrt(centred.square().mean(-1, keepdim=True) + _EPS)
+        normal = centred * scale
         u = (self.gain * normal + self.bias - target) * self.gain
         inward = u - u.mean(-1, keepdim=True) - normal * (u * normal).mean(-1, keepdim=True)
         return inward * scale
-
-    @staticmethod
-    def _standardised(z: Tensor) -> tuple[Tensor, Tensor]:
-        centred = z - z.mean(-1, keepdim=True)
-        scale = torch.rsqrt(centred.square().mean(-1, keepdim=True) + _EPS)
-        return centred * scale, scale
 
 
 class _Affine(NamedTuple):
@@ -378,55 +373,3 @@ def _shifted(view: Tensor, place: Tensor, length: int) -> Tensor:
     trailing = view.shape[3:]
     index = place.view(place.shape[0], 1, -1, *(1 for _ in trailing)).expand_as(view)
     return view.new_zeros(*view.shape[:2], length, *trailing).scatter(2, index, view)
-
-
-class TTTBlock(nn.Module):
-    """Residual block around a `TTTLayer`: norm, layer, norm, gated MLP.
-
-    Args:
-        width: width of inputs and outputs.
-        intermediate: width inside the gated MLP.
-        layer: the layer.
-    """
-
-    def __init__(self, width: int, intermediate: int, layer: TTTLayer) -> None:
-        super().__init__()
-        self.layer = layer
-        self.norm, self.mlp_norm = nn.RMSNorm(width), nn.RMSNorm(width)
-        self.up, self.gate = (nn.Linear(width, intermediate, bias=False) for _ in range(2))
-        self.down = nn.Linear(intermediate, width, bias=False)
-
-    def step(
-        self,
-        x: Tensor,
-        state: Tensor,
-        key: Tensor | None = None,
-        value: Tensor | None = None,
-        adapt: float | Tensor = 1.0,
-    ) -> tuple[Tensor, Tensor]:
-        """Outputs (n, width) and next states of inputs (n, width); arguments as in `TTTLayer.step`."""
-        z, state = self.layer.step(*self._normalised(x, state, key, value), adapt)
-        return self._rest(x + z), state
-
-    def sequence(
-        self,
-        x: Tensor,
-        state: Tensor,
-        key: Tensor | None = None,
-        value: Tensor | None = None,
-        adapt: float | Tensor = 1.0,
-    ) -> tuple[Tensor, Tensor]:
-        """Outputs (n, T, width) and last states of inputs (n, T, width); arguments as in `TTTLayer.sequence`."""
-        z, state = self.layer.sequence(*self._normalised(x, state, key, value), adapt)
-        return self._rest(x + z), state
-
-    def _normalised(
-        self, x: Tensor, state: Tensor, key: Tensor | None, value: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-        key, value = (None if given is None else self.norm(given) for given in (key, value))
-        return self.norm(x), state, key, value
-
-    def _rest(self, x: Tensor) -> Tensor:
-        normal = self.mlp_norm(x)
-        inner: Tensor = self.down(functional.silu(self.gate(normal)) * self.up(normal))
-        return x + inner

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from edgewise.agents.networks.ttt import INNERS, Inner, TTTBlock, TTTLayer, gelu_slope
+from edgewise.agents.networks.ttt import INNERS, Inner, TTTLayer, gelu_slope
 from edgewise.envs.core.errors import InvalidInputError
 
 WIDTH, HEADS, BATCH = 16, 2, 4
@@ -231,18 +231,6 @@ def test_the_same_seed_gives_the_same_layer() -> None:
     x = inputs()
     left, right = (layer(seed=3).sequence(x, torch.zeros(3, layer().state_width))[0] for _ in range(2))
     assert torch.equal(left, right)
-
-
-def test_the_block_steps_as_it_runs() -> None:
-    torch.manual_seed(0)
-    block, x = TTTBlock(WIDTH, 8, layer()), inputs()
-    state, outputs = block.layer.initial_state(3), []
-    for t in range(20):
-        y, state = block.step(x[:, t], state)
-        outputs.append(y)
-    whole, last = block.sequence(x, block.layer.initial_state(3))
-    torch.testing.assert_close(torch.stack(outputs, 1), whole, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(state, last, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
