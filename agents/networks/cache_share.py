@@ -16,6 +16,8 @@ from ...envs.core.errors import InvalidInputError
 from .backbones import CORRUPTION, Backbone
 from .hybrid import UnimodalBeta
 
+_OUTLIER = 10.0  # standard deviations at which standardised observations are clipped
+
 
 class CacheShareDistribution:
     """Independent Bernoulli cache bits and, for cached items, Beta shares.
@@ -59,8 +61,8 @@ class CacheShareDistribution:
 class CacheActorCritic(nn.Module):
     """Heads for cache bits, shares, values and reconstructed observations on one backbone or two.
 
-    The value head predicts in units of `value_scale` around `value_mean`, which follow the returns without changing
-    what is predicted (`rescale`).
+    Observations are standardised as `fit` last said. The value head predicts in units of `value_scale` around
+    `value_mean`, which move without changing what is predicted (`rescale`).
 
     Args:
         backbone: gives the features of the actor, and of the critic unless it has its own.
@@ -75,6 +77,8 @@ class CacheActorCritic(nn.Module):
     *Source*: arXiv 2501.14205 for the decisions; Schulman et al. 2017 for PPO; van Hasselt et al. 2016 for the values.
     """
 
+    obs_mean: Tensor
+    obs_scale: Tensor
     value_mean: Tensor
     value_scale: Tensor
 
@@ -91,6 +95,8 @@ class CacheActorCritic(nn.Module):
         self.shares = nn.Linear(backbone.width, 2 * items)
         self.value = nn.Linear((critic or backbone).width, 1)
         self.decoder = nn.Linear(backbone.width, obs_dim)
+        self.register_buffer("obs_mean", torch.zeros(obs_dim))
+        self.register_buffer("obs_scale", torch.ones(obs_dim))
         self.register_buffer("value_mean", torch.zeros(()))
         self.register_buffer("value_scale", torch.ones(()))
         for head in (self.bits, self.shares):  # the first policy hardly depends on the observation
@@ -114,6 +120,7 @@ class CacheActorCritic(nn.Module):
             state: states (n, S).
             adapt: factor of the inner learning rates.
         """
+        obs = self._standardised(obs)
         own, others = state.split([self._own, self.state_width - self._own], dim=-1)
         features, own = self.backbone.step(obs, own, adapt)
         critical = features
@@ -131,6 +138,7 @@ class CacheActorCritic(nn.Module):
             state: states (n, S) before the first.
             actions: decisions taken, carriers (n, T, 2 I).
         """
+        obs = self._standardised(obs)
         own, others = state.split([self._own, self.state_width - self._own], dim=-1)
         features, _ = self.backbone.sequence(obs, own, actions)
         critical = features
@@ -152,9 +160,10 @@ class CacheActorCritic(nn.Module):
             actions: decisions taken, carriers (n, T, 2 I).
             valid: which rows are data, boolean (n, T).
         """
+        original, obs = obs, self._standardised(obs)
         own = self.backbone.auxiliary_loss(obs, actions, valid)
         if own is not None:
-            return *self.sequence(obs, state, actions), own
+            return *self.sequence(original, state, actions), own
         n = len(obs)
         corrupted = obs * (torch.rand_like(obs) >= CORRUPTION)
         mine, others = state.split([self._own, self.state_width - self._own], dim=-1)
@@ -184,20 +193,27 @@ class CacheActorCritic(nn.Module):
         return torch.cat([self.backbone.settled(own), others], dim=-1)
 
     @torch.no_grad()
-    def rescale(self, returns: Tensor, weight: float) -> None:
-        """Move mean and scale of the values towards those of returns (any shape), keeping what is predicted.
+    def fit(self, observations: Tensor) -> None:
+        """Standardise observations from now on by the statistics of a batch (n, D); constant columns are centred."""
+        scale = observations.std(0, correction=0)
+        self.obs_mean.copy_(observations.mean(0))
+        self.obs_scale.copy_(torch.where(scale > 1e-6, scale, torch.ones_like(scale)))
+
+    @torch.no_grad()
+    def rescale(self, mean: float, scale: float) -> None:
+        """Set mean and scale of the values, keeping what is predicted.
 
         Args:
-            returns: returns in units of the reward.
-            weight: step in (0, 1].
+            mean: of the returns, in units of the reward.
+            scale: their spread, above 0.
         """
-        mean = self.value_mean + weight * (returns.mean() - self.value_mean)
-        spread = returns.std(correction=0).clamp(min=1e-8)
-        scale = self.value_scale + weight * (spread - self.value_scale)
         self.value.weight.mul_(self.value_scale / scale)
         self.value.bias.mul_(self.value_scale).add_(self.value_mean - mean).div_(scale)
-        self.value_mean.copy_(mean)
-        self.value_scale.copy_(scale)
+        self.value_mean.fill_(mean)
+        self.value_scale.fill_(scale)
+
+    def _standardised(self, obs: Tensor) -> Tensor:
+        return ((obs - self.obs_mean) / self.obs_scale).clamp(-_OUTLIER, _OUTLIER)
 
     def _law(self, features: Tensor) -> CacheShareDistribution:
         return CacheShareDistribution(self.bits(features), self.shares(features))
