@@ -27,9 +27,18 @@ from edgewise.envs.core.errors import CheckpointError, InvalidInputError
 
 from ..drifting_caches import ID
 
-LANES = 6
-SMALL: dict[str, Any] = {"n_steps": 50, "batch_size": 64, "n_epochs": 2, "width": 8, "heads": 2, "intermediate": 8}
-OTHERS = {"width": 8, "hidden": 6} | {name: SMALL[name] for name in ("n_steps", "batch_size", "n_epochs")}
+LANES, STEPS, HORIZON = 6, 20, 12
+ROLLOUT = STEPS * LANES
+SMALL: dict[str, Any] = {
+    "n_steps": STEPS,
+    "chunk": 8,
+    "batch_size": 32,
+    "n_epochs": 2,
+    "width": 8,
+    "heads": 2,
+    "intermediate": 8,
+}
+OTHERS = {"width": 8, "hidden": 6} | {name: SMALL[name] for name in ("n_steps", "chunk", "batch_size", "n_epochs")}
 CASES: dict[str, dict[str, Any]] = {
     **{name: SMALL if name == "ttt" else OTHERS | {"backbone": name} for name in BACKBONES},
     "ttt mlp": SMALL | {"layer": "mlp", "separate_critic": True},
@@ -37,8 +46,8 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-def make(case: str = "ttt", seed: int = 3, horizon: int = 30, **changes: Any) -> T2DRL:
-    """Episodes of 30 slots, rollouts of 50 and chunks of 20: starts and ends fall on each other in all ways."""
+def make(case: str = "ttt", seed: int = 3, horizon: int = HORIZON, **changes: Any) -> T2DRL:
+    """Episodes of 12 slots, rollouts of 20 and chunks of 8: starts and ends fall on each other in all ways."""
     return build_t2drl(ID, {"horizon": horizon}, num_envs=LANES, seed=seed, **(CASES[case] | changes))
 
 
@@ -59,11 +68,11 @@ def rollout(model: T2DRL) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_chunks_give_the_probabilities_and_values_of_the_rollout(case: str) -> None:
     model = make(case)
-    model.learn(2 * 50 * LANES)  # weights that are not those of the start
+    model.learn(2 * ROLLOUT)  # weights that are not those of the start
     rollout(model)  # begins in the middle of episodes and of chunks
     buffer, network = model.rollout_buffer, model.policy.network
     seen = 0
-    for chunks in buffer.minibatches(64):
+    for chunks in buffer.minibatches(32):
         valid = chunks.valid.flatten()
         with torch.no_grad():
             law, values = network.sequence(chunks.observations, chunks.state, chunks.actions)
@@ -72,26 +81,26 @@ def test_chunks_give_the_probabilities_and_values_of_the_rollout(case: str) -> N
         expected = chunks.returns - chunks.advantages
         torch.testing.assert_close(values[valid], expected, rtol=1e-3, atol=1e-3)
         seen += int(valid.sum())
-    assert seen == 50 * LANES
+    assert seen == ROLLOUT
 
 
 def test_minibatches_hold_every_slot_once() -> None:
     model = make()
     rollout(model)
     buffer = model.rollout_buffer
-    buffer.returns[:] = np.arange(50 * LANES).reshape(50, LANES)  # names of the slots
+    buffer.returns[:] = np.arange(ROLLOUT).reshape(STEPS, LANES)  # names of the slots
     sizes, names = [], []
-    for chunks in buffer.minibatches(64):
+    for chunks in buffer.minibatches(32):
         sizes.append(len(chunks.returns))
         names += chunks.returns.tolist()
         assert chunks.valid.sum(1).max() <= model.chunk
         assert chunks.valid.shape == chunks.observations.shape[:2]
-    assert sorted(names) == list(range(50 * LANES))
-    assert min(sizes) >= 64
+    assert sorted(names) == list(range(ROLLOUT))
+    assert min(sizes) >= 32
     starts = {slot for slot, _ in buffer._first}
-    assert starts == {0, 20, 30}  # the episode's slots 0, 20, and 0 of the next one
-    rollout(model)  # goes on at slot 20 of the second episode, which is a start anyway; then 30 - 20, and so on
-    assert {slot for slot, _ in model.rollout_buffer._first} == {0, 10, 30, 40}
+    assert starts == {0, 8, 12}  # slots 0 and 8 of the first episode, and 0 of the second
+    rollout(model)  # goes on at slot 8 of the second episode
+    assert {slot for slot, _ in model.rollout_buffer._first} == {0, 4, 12, 16}
 
 
 def test_states_restart_with_episodes_and_only_there() -> None:
@@ -100,15 +109,15 @@ def test_states_restart_with_episodes_and_only_there() -> None:
     buffer = model.rollout_buffer
     states = {slot: states for (slot, _), states in zip(buffer._first, buffer._states, strict=True)}
     assert not states[0].any()
-    assert not states[30].any()
-    assert (states[20].abs().amax(1) > 1e-4).all()
-    assert (states[20][:, -1] == 0).all()  # a multiple of the mini-batch
+    assert not states[12].any()
+    assert (states[8].abs().amax(1) > 1e-4).all()
+    assert (states[8][:, -1] == 0).all()  # a multiple of the mini-batch
 
 
 @pytest.mark.parametrize("layer", ["linear", "mlp"])
 def test_a_later_chunk_sends_gradient_to_the_first_weights(layer: str) -> None:
     model = make(layer=layer)
-    model.learn(2 * 50 * LANES)
+    model.learn(2 * ROLLOUT)
     rollout(model)
     weights = model.policy.network.backbone.blocks[0].layer.weights  # type: ignore[union-attr, index]
     for chunks in model.rollout_buffer.minibatches(10**6):
@@ -123,7 +132,7 @@ def test_a_later_chunk_sends_gradient_to_the_first_weights(layer: str) -> None:
 @pytest.mark.parametrize("case", ["ttt", "lstm"])
 def test_a_time_limit_is_bootstrapped_with_the_state_it_found(case: str) -> None:
     model = make(case)
-    model.learn(3 * 50 * LANES)
+    model.learn(3 * ROLLOUT)
     model._last_obs = None  # begin episodes
     rewards: list[np.ndarray] = []
     finals: list[np.ndarray] = []
@@ -137,31 +146,31 @@ def test_a_time_limit_is_bootstrapped_with_the_state_it_found(case: str) -> None
 
     _, callback = model._setup_learn(10**6, Watch(), reset_num_timesteps=True)
     assert model.env is not None
-    model.collect_rollouts(model.env, callback, model.rollout_buffer, 50)
+    model.collect_rollouts(model.env, callback, model.rollout_buffer, STEPS)
     buffer, policy = model.rollout_buffer, model.policy
-    episode = torch.as_tensor(np.concatenate([buffer.observations[:30], finals[0][None]])).transpose(0, 1)
-    actions = torch.as_tensor(buffer.actions[:31]).transpose(0, 1)
+    episode = torch.as_tensor(np.concatenate([buffer.observations[:HORIZON], finals[0][None]])).transpose(0, 1)
+    actions = torch.as_tensor(buffer.actions[: HORIZON + 1]).transpose(0, 1)
     with torch.no_grad():
         _, values = policy.network.sequence(episode, policy.initial_state(LANES), actions)
-    expected = rewards[29] + model.gamma * values.view(LANES, 31)[:, -1].numpy()
-    np.testing.assert_allclose(buffer.rewards[29], expected, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(buffer.rewards[28], rewards[28])
+    expected = rewards[HORIZON - 1] + model.gamma * values.view(LANES, HORIZON + 1)[:, -1].numpy()
+    np.testing.assert_allclose(buffer.rewards[HORIZON - 1], expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(buffer.rewards[HORIZON - 2], rewards[HORIZON - 2])
     # Generalised advantage estimation stops at the end of the episode.
-    advantage = buffer.rewards[29] - buffer.values[29]
-    np.testing.assert_allclose(buffer.advantages[29], advantage, rtol=1e-4, atol=1e-5)
+    advantage = buffer.rewards[HORIZON - 1] - buffer.values[HORIZON - 1]
+    np.testing.assert_allclose(buffer.advantages[HORIZON - 1], advantage, rtol=1e-4, atol=1e-5)
 
 
 def test_the_first_rollout_only_calibrates() -> None:
     model = make()
     before = {name: value.clone() for name, value in model.policy.network.backbone.state_dict().items()}
-    model.learn(50 * LANES)
+    model.learn(ROLLOUT)
     assert model.calibrated
     network = model.policy.network
     assert all(torch.equal(value, before[name]) for name, value in network.backbone.state_dict().items())
     observations = model.rollout_buffer.observations.reshape(-1, 3)
     np.testing.assert_allclose(network.obs_mean, observations.mean(0), rtol=1e-5)
     assert float(network.value_mean) == pytest.approx(model.rollout_buffer.rewards.mean() / 0.05, rel=1e-4)
-    model.learn(50 * LANES, reset_num_timesteps=False)
+    model.learn(ROLLOUT, reset_num_timesteps=False)
     assert any(not torch.equal(value, before[name]) for name, value in network.backbone.state_dict().items())
 
 
@@ -169,7 +178,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_others() -> None:
     states = []
     for seed in (3, 3, 4):
         model = make(seed=seed)
-        model.learn(3 * 50 * LANES)
+        model.learn(3 * ROLLOUT)
         states.append(snapshot(model).tensors)
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
     assert any(not torch.equal(value, states[2][name]) for name, value in states[0].items())
@@ -194,7 +203,7 @@ def predictions(policy: T2DRLPolicy, starts_at: int | None = None, state: Any = 
 @pytest.fixture(scope="module")
 def trained() -> T2DRL:
     model = make(learning_rate=0.01, eta_base=4.0)
-    model.learn(4 * 50 * LANES)
+    model.learn(10 * ROLLOUT)
     return model
 
 
@@ -290,10 +299,10 @@ def assert_equal(left: Snapshot, right: Snapshot) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_continues_bit_for_bit(case: str) -> None:
-    total, part = 3 * 50 * LANES, 2 * 50 * LANES  # calibrated, trained once, in the middle of episodes and chunks
+    total, part = 3 * ROLLOUT, 2 * ROLLOUT  # calibrated, trained once, in the middle of episodes and chunks
 
     def learner(seed: int = 3) -> T2DRLLearner:
-        return T2DRLLearner(ID, {"horizon": 30}, num_envs=LANES, seed=seed, anneal=True, **CASES[case])
+        return T2DRLLearner(ID, {"horizon": HORIZON}, num_envs=LANES, seed=seed, anneal=True, **CASES[case])
 
     whole = learner()
     saved: list[Snapshot] = []
@@ -318,7 +327,7 @@ def test_continues_bit_for_bit(case: str) -> None:
 
 def test_a_learner_reports_metrics_and_a_policy_with_a_state() -> None:
     learner = T2DRLLearner(ID, {}, num_envs=LANES, seed=0, **SMALL)
-    learner.learn(2 * 50 * LANES, lambda: None)
+    learner.learn(2 * ROLLOUT, lambda: None)
     metrics = learner.metrics()
     assert {"train/policy_loss", "train/self_supervised_loss", "rollout/cost_per_slot"} <= metrics.keys()
     assert learner.metrics() == {}
@@ -337,7 +346,7 @@ def test_a_learner_reports_metrics_and_a_policy_with_a_state() -> None:
 
 def test_snapshots_that_do_not_fit_are_refused() -> None:
     model = make()
-    model.learn(50 * LANES)
+    model.learn(ROLLOUT)
     state = snapshot(model)
     with pytest.raises(CheckpointError, match="does not fit this T2DRL"):
         restore(make(width=16), state)
@@ -373,11 +382,11 @@ def test_deployments_are_paired_and_leave_the_model_alone(trained: T2DRL) -> Non
 
 def test_online_ppo_goes_on_learning_on_real_costs() -> None:
     model = make()
-    model.learn(2 * 50 * LANES)
+    model.learn(2 * ROLLOUT)
     before = {name: value.clone() for name, value in model.policy.state_dict().items()}
-    found = online_ppo(model, vector(LANES, horizon=25), 5, 11)
+    found = online_ppo(model, vector(LANES, horizon=15), 5, 11)
     assert found.cost.shape == (LANES, 5)
-    assert (found.duration == 25.0).all()
+    assert (found.duration == 15.0).all()
     assert found.state is None
     assert any(not torch.equal(value, before[name]) for name, value in model.policy.state_dict().items())
     with pytest.raises(InvalidInputError, match="env must be of 6 lanes"):
@@ -386,7 +395,7 @@ def test_online_ppo_goes_on_learning_on_real_costs() -> None:
 
 def test_pad_adapts_in_deployment_only() -> None:
     model = make("pad", eta_base=0.5)
-    model.learn(3 * 50 * LANES)
+    model.learn(3 * ROLLOUT)
     assert not model._state[:, -8 * 3 - 8 :].any()  # encoder weights of the rollout: as trained
     adapted, frozen = (deploy(model, vector(5), 1, 11, mode) for mode in ("episodic", "frozen"))  # type: ignore[arg-type]
     assert adapted.state is not None
@@ -454,7 +463,9 @@ def test_other_environments_and_policies_are_refused() -> None:
 @pytest.mark.timeout(900)
 def test_adapting_beats_the_frozen_self_on_drift() -> None:
     hyper = {"n_steps": 40, "learning_rate": 0.003, "batch_size": 320, "ent_coef": 0.005, "aux_coef": 0.0}
-    model = build_t2drl(ID, num_envs=32, seed=0, **(SMALL | {"width": 16, "intermediate": 16, "n_epochs": 4} | hyper))
+    model = build_t2drl(
+        ID, num_envs=32, seed=0, **(SMALL | {"width": 16, "intermediate": 16, "n_epochs": 4, "chunk": 20} | hyper)
+    )
     model.learn(60_000)
     adapted, frozen = (deploy(model, vector(300), 1, 10**6, mode) for mode in ("episodic", "frozen"))  # type: ignore[arg-type]
     gain = (frozen.rates - adapted.rates).ravel()
