@@ -31,7 +31,7 @@ class CacheShareDistribution:
     """
 
     def __init__(self, logits: Tensor, location: Tensor) -> None:
-        self.logits = logits
+        self.logits, self.location = logits, location
         first, second = location.chunk(2, dim=-1)
         # One row per item: the law then gives one number per share instead of their sum.
         self._shares = UnimodalBeta(torch.stack([first, second], dim=-1).flatten(0, -2))
@@ -57,6 +57,13 @@ class CacheShareDistribution:
         bits = functional.softplus(self.logits) - p * self.logits
         return (bits + p * self._shares.entropy().view_as(p)).sum(-1)
 
+    def kl(self, other: CacheShareDistribution) -> Tensor:
+        """Kullback-Leibler divergence from this law to another one, shape (n,)."""
+        p = torch.sigmoid(self.logits)
+        on = functional.logsigmoid(self.logits) - functional.logsigmoid(other.logits)
+        off = functional.logsigmoid(-self.logits) - functional.logsigmoid(-other.logits)
+        return (p * (on + self._shares.kl(other._shares).view_as(p)) + (1.0 - p) * off).sum(-1)
+
 
 class CacheActorCritic(nn.Module):
     """Heads for cache bits, shares, values and reconstructed observations on one backbone or two.
@@ -81,6 +88,7 @@ class CacheActorCritic(nn.Module):
     obs_scale: Tensor
     value_mean: Tensor
     value_scale: Tensor
+    calibrated: Tensor
 
     def __init__(
         self, backbone: Backbone, obs_dim: int, items: int, critic: Backbone | None = None, init_cache: float = 0.5
@@ -99,6 +107,7 @@ class CacheActorCritic(nn.Module):
         self.register_buffer("obs_scale", torch.ones(obs_dim))
         self.register_buffer("value_mean", torch.zeros(()))
         self.register_buffer("value_scale", torch.ones(()))
+        self.register_buffer("calibrated", torch.zeros(()))  # 1 after `calibrate`
         for head in (self.bits, self.shares):  # the first policy hardly depends on the observation
             nn.init.orthogonal_(head.weight, gain=0.01)
             nn.init.zeros_(head.bias)
@@ -191,6 +200,28 @@ class CacheActorCritic(nn.Module):
         if self.critic is not None:
             others = self.critic.settled(others)
         return torch.cat([self.backbone.settled(own), others], dim=-1)
+
+    @torch.no_grad()
+    def calibrate(self, observations: Tensor, rewards: Tensor, gamma: float) -> None:
+        """Standardise observations and values from the first data, before anything is learned.
+
+        Args:
+            observations: shape (n, D).
+            rewards: shape (n,).
+            gamma: discount, below 1. The values begin at the mean reward for ever, with the spread that the discounted
+                sum of independent rewards has.
+        """
+        self.fit(observations)
+        self.value_mean.fill_(float(rewards.mean()) / (1.0 - gamma))
+        self.value_scale.fill_(max(float(rewards.std(correction=0)) / math.sqrt(1.0 - gamma**2), 1e-6))
+        self.value.bias.zero_()  # the head's weights are 0 until something is learned
+        self.calibrated.fill_(1.0)
+
+    def follow(self, returns: Tensor, weight: float) -> None:
+        """Move mean and scale of the values towards those of some returns, by a weight in (0, 1]."""
+        mean, scale = float(self.value_mean), float(self.value_scale)
+        spread = max(float(returns.std(correction=0)), 1e-6)
+        self.rescale(mean + weight * (float(returns.mean()) - mean), scale + weight * (spread - scale))
 
     @torch.no_grad()
     def fit(self, observations: Tensor) -> None:

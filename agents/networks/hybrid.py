@@ -144,6 +144,11 @@ class UnimodalBeta:
         value: Tensor = self._law.entropy()
         return value.sum(-1)
 
+    def kl(self, other: "UnimodalBeta") -> Tensor:
+        """Kullback-Leibler divergence from this law to another one, summed over the parts, shape (n,)."""
+        value: Tensor = torch.distributions.kl_divergence(self._law, other._law)
+        return value.sum(-1)
+
 
 ContinuousLaw = SquashedGaussian | CensoredGaussian | UnimodalBeta
 

@@ -76,7 +76,6 @@ class T2DRL(PPO):
             if not least <= value < np.inf:
                 raise InvalidInputError.of(name, f"a finite number >= {least}", value)
         self.chunk, self.aux_coef, self.value_memory = chunk, aux_coef, value_memory
-        self.calibrated = False
         kwargs.setdefault("rollout_buffer_class", ChunkRolloutBuffer)
         # SB3 gets one batch for all, of whose size it does not warn: minibatches are ours. Its `load` gives no env.
         whole = n_steps * (1 if env is None else env.num_envs)
@@ -87,6 +86,11 @@ class T2DRL(PPO):
         super()._setup_model()
         self._state = self.policy.initial_state(self.n_envs)
         self._slot = np.zeros(self.n_envs, np.int64)  # of its episode, per lane
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the first rollout is over."""
+        return bool(self.policy.network.calibrated)
 
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
@@ -153,16 +157,10 @@ class T2DRL(PPO):
         """Update the policy with the rollout; the first one only calibrates."""
         buffer, network = self.rollout_buffer, self.policy.network
         if not self.calibrated:
-            network.fit(self._tensor(buffer.observations).flatten(0, 1))
-            rewards, horizon = buffer.rewards, 1.0 / (1.0 - self.gamma)
-            spread = float(rewards.std()) / np.sqrt(1.0 - self.gamma**2)
-            network.rescale(float(rewards.mean()) * horizon, max(spread, 1e-6))
-            self.calibrated = True
+            rewards = self._tensor(buffer.rewards).flatten()
+            network.calibrate(self._tensor(buffer.observations).flatten(0, 1), rewards, self.gamma)
             return
-        mean, scale = float(network.value_mean), float(network.value_scale)
-        step = 1.0 / self.value_memory
-        spread = max(float(buffer.returns.std()), 1e-6)
-        network.rescale(mean + step * (float(buffer.returns.mean()) - mean), scale + step * (spread - scale))
+        network.follow(self._tensor(buffer.returns), 1.0 / self.value_memory)
         advantages = buffer.advantages
         buffer.advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
         self.policy.set_training_mode(True)
@@ -206,7 +204,7 @@ class T2DRL(PPO):
 
     def extra_state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """What a snapshot needs beyond SB3's own state: arrays, and plain JSON values."""
-        return {"state": self._state.cpu().numpy().copy(), "slot": self._slot.copy()}, {"calibrated": self.calibrated}
+        return {"state": self._state.cpu().numpy().copy(), "slot": self._slot.copy()}, {}
 
     def load_extra_state(self, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> None:
         """Continue from what `extra_state` returned."""
@@ -214,7 +212,6 @@ class T2DRL(PPO):
         if state.shape != self._state.shape:
             raise ValueError(f"states of shape {tuple(state.shape)}, not {tuple(self._state.shape)}")
         self._state, self._slot = state, np.array(arrays["slot"])
-        self.calibrated = bool(meta["calibrated"])
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_state", "_slot"]

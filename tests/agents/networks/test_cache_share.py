@@ -44,6 +44,16 @@ def test_entropy_is_the_mean_surprise_of_samples() -> None:
     assert surprise.mean().item() == pytest.approx(expected, abs=5.0 * surprise.std().item() / 200.0)
 
 
+def test_divergence_is_the_mean_log_ratio_of_samples() -> None:
+    torch.manual_seed(0)
+    other = CacheShareDistribution(law(40_000).logits - 0.5, torch.full((40_000, 6), 0.3, dtype=torch.float64))
+    drawn = law(40_000).sample()
+    ratio = law(40_000).log_prob(drawn) - other.log_prob(drawn)
+    expected = law(40_000).kl(other)[0].item()
+    assert ratio.mean().item() == pytest.approx(expected, abs=5.0 * ratio.std().item() / 200.0)
+    assert law().kl(law()).item() == pytest.approx(0.0, abs=1e-12)
+
+
 def test_samples_follow_the_law() -> None:
     torch.manual_seed(0)
     shares, scores = law(40_000).sample().chunk(2, dim=-1)
@@ -98,6 +108,18 @@ def test_rescaled_values_predict_the_same() -> None:
         assert made.value_mean.item() == pytest.approx(mean)
         assert made.value_scale.item() == pytest.approx(scale)
         torch.testing.assert_close(made.step(obs, state)[1], before, rtol=1e-4, atol=1e-3)
+
+
+def test_calibration_starts_from_the_mean_reward_for_ever() -> None:
+    made = cache_network(9, 3, CacheNetworkFields(backbone="mlp", hidden=8))
+    rewards = torch.tensor([-1.0, -3.0, -2.0, -2.0])
+    made.calibrate(torch.randn(4, 9), rewards, gamma=0.5)
+    assert made.step(torch.randn(2, 9), made.initial_state(2))[1].tolist() == pytest.approx([-4.0, -4.0])
+    assert made.value_scale.item() == pytest.approx(rewards.std(correction=0).item() / 0.75**0.5)
+    assert made.calibrated.item() == 1.0
+    made.follow(torch.tensor([-8.0, -12.0]), 0.5)
+    assert made.value_mean.item() == pytest.approx(-7.0)
+    assert made.value_scale.item() == pytest.approx(0.5 * (2.0 + rewards.std(correction=0).item() / 0.75**0.5))
 
 
 def test_observations_are_standardised() -> None:
