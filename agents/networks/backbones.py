@@ -6,6 +6,7 @@ episode, so a reset is a product, and one kind of buffer, checkpoint and library
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
@@ -189,7 +190,7 @@ class TTTBackbone(Backbone):
         # Of the last slot: observation, 1 once there is one, decision.
         past = obs_dim + 1 if inner_loss in ("next_obs_prediction", "inverse_dynamics") else 0
         self._past = [obs_dim, 1, action_dim if self.pair is not None else 0] if past else [0, 0, 0]
-        self._layer_width: int = self.blocks[0].layer.state_width
+        self._layer_width = next(self._layers()).state_width
         self.state_width = sum(self._past) + layers * self._layer_width
 
     def step(self, obs: Tensor, state: Tensor, adapt: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -206,6 +207,7 @@ class TTTBackbone(Backbone):
         key, value, factor = self._task(obs, x, past, inner, actions, adapt)
         states = []
         for block, part in zip(self.blocks, inner.split(self._layer_width, dim=-1), strict=True):
+            assert isinstance(block, TTTBlock)
             x, after = (block.sequence if dual else _by_steps(block))(x, part, key, value, factor)
             states.append(after)
         if self._past[0]:
@@ -236,6 +238,11 @@ class TTTBackbone(Backbone):
             decisions = torch.cat([decisions, actions[:, :-1]], dim=1)
         return self.pair(torch.cat([previous, x], dim=-1)), self.decision(decisions), factor
 
+    def _layers(self) -> Iterator[TTTLayer]:
+        for block in self.blocks:
+            assert isinstance(block, TTTBlock)
+            yield block.layer
+
     def note_action(self, state: Tensor, action: Tensor) -> Tensor:
         """See `Backbone.note_action`."""
         if not self._past[2]:
@@ -246,11 +253,11 @@ class TTTBackbone(Backbone):
     def settled(self, state: Tensor) -> Tensor:
         """See `Backbone.settled`."""
         past, *inner = state.split([sum(self._past), *([self._layer_width] * len(self.blocks))], dim=-1)
-        held = [block.layer.settled(part) for block, part in zip(self.blocks, inner, strict=True)]  # type: ignore[operator, union-attr]
+        held = [layer.settled(part) for layer, part in zip(self._layers(), inner, strict=True)]
         return torch.cat([past, *held], dim=-1)
 
 
-def _by_steps(block: nn.Module) -> Any:
+def _by_steps(block: TTTBlock) -> Any:
     """A block's `step` with the arguments of its `sequence`, for sequences of one position."""
 
     def run(
@@ -258,7 +265,7 @@ def _by_steps(block: nn.Module) -> Any:
     ) -> tuple[Tensor, Tensor]:
         key, value = (None if given is None else given.squeeze(1) for given in (key, value))
         factor = adapt.squeeze(1) if isinstance(adapt, Tensor) else adapt
-        y, state = block.step(x.squeeze(1), state, key, value, factor)  # type: ignore[operator]
+        y, state = block.step(x.squeeze(1), state, key, value, factor)
         return y.unsqueeze(1), state
 
     return run

@@ -2,19 +2,21 @@
 
 Per head of width f, with base weights W of the running mini-batch of b positions:
 
-====== ===================================================================================================
-views  k = theta_K x, v = theta_V x, q = theta_Q x
-learner f(u; W) = u + LN(u W + c), or u + LN(GELU(u W1 + c1) W2 + c2) with W1 of f x 4f
-loss   1/2 ||LN(k W + c) - (v - k)||^2 for the linear learner, likewise for the other
-step   W_t = W - tok_p * sum over the mini-batch's positions s <= t of lr_s * grad loss(W; x_s)
-output z_t = f(q_t; W_t): adapt first, then read
-====== ===================================================================================================
+========= =========================================================================================
+part      formula
+========= =========================================================================================
+views     k = theta_K x, v = theta_V x, q = theta_Q x
+learner   f(u; W) = u + LN(u W + c), or u + LN(GELU(u W1 + c1) W2 + c2) with W1 of shape (f, 4 f)
+loss      1/2 of the squared distance from f(k; W) - k to v - k
+step      W_t = W - tok_p (sum over the mini-batch's positions s up to t of lr_s grad loss(W; x_s))
+output    z_t = f(q_t; W_t): adapt first, then read
+========= =========================================================================================
 
 What is carried from one position to the next is the *difference* W - W_0, the accumulated gradients and the position
 in the mini-batch, all zero at the start of an episode. So every chunk of a sequence, whatever it starts from, sends
 gradient to W_0.
 
-*Source*: arXiv 2407.04620, sections 2.3 to 2.6 and appendix A (equations of the dual form).
+*Source*: Sun et al., arXiv 2407.04620.
 """
 
 from __future__ import annotations

@@ -35,13 +35,13 @@ class CacheShareRLlibDistribution(TorchDistribution):
     def __init__(self, logits: Tensor) -> None:
         self._leading, self._items = logits.shape[:-1], logits.shape[-1] // 3
         self._logits, self._deterministic = logits, False
-        super().__init__(logits.reshape(-1, logits.shape[-1]))
+        super().__init__(logits.reshape(-1, logits.shape[-1]))  # type: ignore[no-untyped-call]
 
     def _get_torch_distribution(self, logits: Tensor) -> Any:
         return CacheShareDistribution(logits[:, 2 * self._items :], logits[:, : 2 * self._items])
 
     @classmethod
-    def from_logits(cls, logits: Tensor, **kwargs: Any) -> Self:
+    def from_logits(cls, logits: Any, **kwargs: Any) -> Self:
         """The law of network outputs (..., 3 I)."""
         return cls(logits)
 
@@ -56,13 +56,13 @@ class CacheShareRLlibDistribution(TorchDistribution):
         made._deterministic = True
         return made
 
-    def sample(self, *, sample_shape: Any = None) -> Any:
+    def sample(self, *, sample_shape: Any = None, **kwargs: Any) -> Any:
         """Decisions, shapes (..., I)."""
         if sample_shape:
             raise InvalidInputError.of("sample_shape", "None", sample_shape)
         return decisions_of(self._dist.sample(self._deterministic).view(*self._leading, -1))
 
-    def rsample(self, *, sample_shape: Any = None) -> Any:
+    def rsample(self, *, sample_shape: Any = None, **kwargs: Any) -> Any:
         """Bits have no reparametrised sample.
 
         Raises:
@@ -76,12 +76,12 @@ class CacheShareRLlibDistribution(TorchDistribution):
         log_prob: Tensor = self._dist.log_prob(carrier.reshape(-1, carrier.shape[-1]))
         return log_prob.view(self._leading)
 
-    def entropy(self) -> Tensor:
+    def entropy(self, **kwargs: Any) -> Tensor:
         """Entropies, shape (...)."""
         entropy: Tensor = self._dist.entropy()
         return entropy.view(self._leading)
 
-    def kl(self, other: Any) -> Tensor:
+    def kl(self, other: Any, **kwargs: Any) -> Tensor:
         """Divergences from this law to another one, shape (...)."""
         divergence: Tensor = self._dist.kl(other._dist)
         return divergence.view(self._leading)

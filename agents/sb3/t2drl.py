@@ -79,7 +79,7 @@ class T2DRL(PPO):
         kwargs.setdefault("rollout_buffer_class", ChunkRolloutBuffer)
         # SB3 gets one batch for all, of whose size it does not warn: minibatches are ours. Its `load` gives no env.
         whole = n_steps * (1 if env is None else env.num_envs)
-        super().__init__(policy, env, n_steps=n_steps, batch_size=whole, **kwargs)
+        super().__init__(policy, env, n_steps=n_steps, batch_size=whole, **kwargs)  # type: ignore[arg-type]
         self.batch_size = batch_size
 
     def _setup_model(self) -> None:
@@ -130,7 +130,7 @@ class T2DRL(PPO):
             rollout_buffer.add(self._last_obs, actions, rewards, starts, values, log_probs)
             self._last_obs, self._last_episode_starts = new_obs, dones
         state = torch.where(self._tensor(dones).bool().view(-1, 1), torch.zeros_like(self._state), self._state)
-        last = torch.as_tensor(self._values(new_obs, state))
+        last = torch.as_tensor(self._values(self._last_obs, state))
         rollout_buffer.compute_returns_and_advantage(last, dones)
         self.logger.record("rollout/cost_per_slot", cost / duration if duration else 0.0)
         callback.update_locals(locals())

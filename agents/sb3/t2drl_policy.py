@@ -88,7 +88,9 @@ class T2DRLPolicy(ActorCriticPolicy):
         """States (n, S) of episodes that begin: zeros."""
         return self.network.initial_state(n)
 
-    def forward(self, obs: Tensor, state: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(  # type: ignore[override]  # as in sb3-contrib's recurrent policies, with a state
+        self, obs: Tensor, state: Tensor, deterministic: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Decide in training.
 
         Args:
@@ -130,7 +132,7 @@ class T2DRLPolicy(ActorCriticPolicy):
             InvalidInputError: a state of other rows or width, or none where ``test_time="held"``.
         """
         self.set_training_mode(False)
-        obs, vectorised = self.obs_to_tensor(observation)  # type: ignore[arg-type]
+        obs, vectorised = self.obs_to_tensor(observation)
         assert isinstance(obs, Tensor)
         before = self._state(state, episode_start, len(obs))
         adapt = 1.0 if self.test_time in ("episodic", "lifelong") else 0.0
