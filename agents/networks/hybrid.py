@@ -130,8 +130,9 @@ class UnimodalBeta:
 
     def mode(self) -> Tensor:
         """The mode of the density, the deterministic action."""
-        a, b = self._law.concentration1, self._law.concentration0
-        return (a - 1.0) / (a + b - 2.0)
+        a, b = self._law.concentration1 - 1.0, self._law.concentration0 - 1.0
+        flat = a + b <= 0.0  # both parameters rounded to 1: the uniform law
+        return torch.where(flat, 0.5, a / torch.where(flat, 1.0, a + b))
 
     def log_prob(self, w: Tensor) -> Tensor:
         """Log-density of w, summed over the parts, shape (n,)."""
@@ -141,6 +142,11 @@ class UnimodalBeta:
     def entropy(self) -> Tensor:
         """Differential entropy of w, shape (n,)."""
         value: Tensor = self._law.entropy()
+        return value.sum(-1)
+
+    def kl(self, other: "UnimodalBeta") -> Tensor:
+        """Kullback-Leibler divergence from this law to another one, summed over the parts, shape (n,)."""
+        value: Tensor = torch.distributions.kl_divergence(self._law, other._law)
         return value.sum(-1)
 
 

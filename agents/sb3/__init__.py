@@ -15,9 +15,12 @@ from .d3qn_ddpg import FractionalD3QNDDPG  # noqa: E402
 from .game_d3qn_ddpg import FractionalGameD3QNDDPG  # noqa: E402
 from .policies import HybridActorCriticPolicy  # noqa: E402
 from .ppo import FractionalPPO  # noqa: E402
+from .t2drl import T2DRL  # noqa: E402
+from .t2drl_policy import T2DRLPolicy  # noqa: E402
 from .vec_env import SemiMarkovVecEnv  # noqa: E402
 
 __all__ = [
+    "T2DRL",
     "DinkelbachCallback",
     "FractionalD3QNDDPG",
     "FractionalGameD3QNDDPG",
@@ -25,4 +28,5 @@ __all__ = [
     "HybridActorCriticPolicy",
     "SMDPReplayBuffer",
     "SemiMarkovVecEnv",
+    "T2DRLPolicy",
 ]

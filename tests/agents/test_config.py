@@ -13,6 +13,7 @@ from edgewise.agents.config import (
     LearnerSection,
     PPOConfig,
     RecurrentD3QNPPOConfig,
+    T2DRLConfig,
 )
 
 
@@ -30,6 +31,7 @@ def numeric(annotation: object) -> bool:
         FractionalD3QNDDPGConfig,
         AsyncFractionalConfig,
         RecurrentD3QNPPOConfig,
+        T2DRLConfig,
         ClusterConfig,
     ],
 )

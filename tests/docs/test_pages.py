@@ -19,6 +19,7 @@ LEARNERS = {
     "AsyncFractional",
     "RecurrentD3QNPPO",
     "SMDPReplayBuffer",
+    "T2DRL",
     "DinkelbachCallback",
     "DQMSB",
 }

@@ -1,0 +1,254 @@
+"""Joint law of cache bits and local shares, over a flat Box carrier, and the actor-critic that makes it.
+
+The carrier is what libraries without Dict actions exchange: a vector in [-1, 1] with the shares first (u = 2 b - 1,
+b in [0, 1]) and then one score per item, positive where it is to be cached.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ...envs.core.errors import InvalidInputError
+from .backbones import CORRUPTION, Backbone
+from .hybrid import UnimodalBeta
+
+_OUTLIER = 10.0  # standard deviations at which standardised observations are clipped
+
+
+class CacheShareDistribution:
+    """Independent Bernoulli cache bits and, for cached items, Beta shares.
+
+    The share of an item that is not cached has no effect; it counts neither in the log-probability nor in the entropy.
+    Log-probabilities see shares clamped to [1e-6, 1 - 1e-6].
+
+    Args:
+        logits: scores of the bits, shape (n, I).
+        location: parameters of the shares before softplus + 1, shape (n, 2 I), see `UnimodalBeta`.
+    """
+
+    def __init__(self, logits: Tensor, location: Tensor) -> None:
+        self.logits, self.location = logits, location
+        first, second = location.chunk(2, dim=-1)
+        # One row per item: the law then gives one number per share instead of their sum.
+        self._shares = UnimodalBeta(torch.stack([first, second], dim=-1).flatten(0, -2))
+
+    def sample(self, deterministic: bool = False) -> Tensor:
+        """Draw a carrier, shape (n, 2 I); deterministic: the likelier bit and the mode of the share."""
+        shares = (self._shares.mode() if deterministic else self._shares.sample()).view_as(self.logits)
+        threshold = torch.full_like(self.logits, 0.5) if deterministic else torch.rand_like(self.logits)
+        bits = (torch.sigmoid(self.logits) > threshold).to(self.logits.dtype)
+        return torch.cat([2.0 * shares - 1.0, 2.0 * bits - 1.0], dim=-1)
+
+    def log_prob(self, carrier: Tensor) -> Tensor:
+        """Joint log-probability of carriers (n, 2 I), shape (n,)."""
+        shares, scores = carrier.chunk(2, dim=-1)
+        cached = scores > 0.0
+        bits = -functional.softplus(torch.where(cached, -self.logits, self.logits))
+        densities = self._shares.log_prob(0.5 * (shares.flatten().unsqueeze(-1) + 1.0)).view_as(bits)
+        return (bits + torch.where(cached, densities, torch.zeros_like(densities))).sum(-1)
+
+    def entropy(self) -> Tensor:
+        """Joint entropy, shape (n,): of the bits, and of every share as often as its item is cached."""
+        p = torch.sigmoid(self.logits)
+        bits = functional.softplus(self.logits) - p * self.logits
+        return (bits + p * self._shares.entropy().view_as(p)).sum(-1)
+
+    def kl(self, other: CacheShareDistribution) -> Tensor:
+        """Kullback-Leibler divergence from this law to another one, shape (n,)."""
+        p = torch.sigmoid(self.logits)
+        on = functional.logsigmoid(self.logits) - functional.logsigmoid(other.logits)
+        off = functional.logsigmoid(-self.logits) - functional.logsigmoid(-other.logits)
+        return (p * (on + self._shares.kl(other._shares).view_as(p)) + (1.0 - p) * off).sum(-1)
+
+
+class CacheActorCritic(nn.Module):
+    """Heads for cache bits, shares, values and reconstructed observations on one backbone or two.
+
+    Observations are standardised as `fit` last said. The value head predicts in units of `value_scale` around
+    `value_mean`, which move without changing what is predicted (`rescale`).
+
+    Args:
+        backbone: gives the features of the actor, and of the critic unless it has its own.
+        obs_dim: width D of an observation.
+        items: number I of items.
+        critic: a second backbone for the critic; None: shared.
+        init_cache: probability of caching before training, in (0, 1).
+
+    Raises:
+        InvalidInputError: `init_cache` outside (0, 1), or no items.
+
+    *Source*: arXiv 2501.14205 for the decisions; Schulman et al. 2017 for PPO; van Hasselt et al. 2016 for the values.
+    """
+
+    obs_mean: Tensor
+    obs_scale: Tensor
+    value_mean: Tensor
+    value_scale: Tensor
+    calibrated: Tensor
+
+    def __init__(
+        self, backbone: Backbone, obs_dim: int, items: int, critic: Backbone | None = None, init_cache: float = 0.5
+    ) -> None:
+        super().__init__()
+        if items < 1:
+            raise InvalidInputError.of("items", "at least 1", items)
+        if not 0.0 < init_cache < 1.0:
+            raise InvalidInputError.of("init_cache", "in (0, 1)", init_cache)
+        self.items, self.backbone, self.critic = items, backbone, critic
+        self.bits = nn.Linear(backbone.width, items)
+        self.shares = nn.Linear(backbone.width, 2 * items)
+        self.value = nn.Linear((critic or backbone).width, 1)
+        self.decoder = nn.Linear(backbone.width, obs_dim)
+        self.register_buffer("obs_mean", torch.zeros(obs_dim))
+        self.register_buffer("obs_scale", torch.ones(obs_dim))
+        self.register_buffer("value_mean", torch.zeros(()))
+        self.register_buffer("value_scale", torch.ones(()))
+        self.register_buffer("calibrated", torch.zeros(()))  # 1 after `calibrate`
+        for head in (self.bits, self.shares):  # the first policy hardly depends on the observation
+            nn.init.orthogonal_(head.weight, gain=0.01)
+            nn.init.zeros_(head.bias)
+        nn.init.constant_(self.bits.bias, math.log(init_cache / (1.0 - init_cache)))
+        nn.init.zeros_(self.value.weight)
+        nn.init.zeros_(self.value.bias)
+        self._own = backbone.state_width
+        self.state_width = self._own + (critic.state_width if critic is not None else 0)
+
+    def initial_state(self, n: int) -> Tensor:
+        """States (n, S) of episodes that begin."""
+        return self.bits.weight.new_zeros(n, self.state_width)
+
+    def step(self, obs: Tensor, state: Tensor, adapt: float = 1.0) -> tuple[CacheShareDistribution, Tensor, Tensor]:
+        """Adapt to one observation per sequence; law, values (n,) and next states.
+
+        Args:
+            obs: observations (n, D).
+            state: states (n, S).
+            adapt: factor of the inner learning rates.
+        """
+        obs = self._standardised(obs)
+        own, others = state.split([self._own, self.state_width - self._own], dim=-1)
+        features, own = self.backbone.step(obs, own, adapt)
+        critical = features
+        if self.critic is not None:
+            critical, others = self.critic.step(obs, others, adapt)
+        return self._law(features), self._values(critical), torch.cat([own, others], dim=-1)
+
+    def sequence(
+        self, obs: Tensor, state: Tensor, actions: Tensor | None = None
+    ) -> tuple[CacheShareDistribution, Tensor]:
+        """Law of n T decisions, and values (n T,), along sequences.
+
+        Args:
+            obs: observations (n, T, D).
+            state: states (n, S) before the first.
+            actions: decisions taken, carriers (n, T, 2 I).
+        """
+        obs = self._standardised(obs)
+        own, others = state.split([self._own, self.state_width - self._own], dim=-1)
+        features, _ = self.backbone.sequence(obs, own, actions)
+        critical = features
+        if self.critic is not None:
+            critical, _ = self.critic.sequence(obs, others, actions)
+        return self._law(features.flatten(0, 1)), self._values(critical.flatten(0, 1))
+
+    def supervised_sequence(
+        self, obs: Tensor, state: Tensor, actions: Tensor, valid: Tensor
+    ) -> tuple[CacheShareDistribution, Tensor, Tensor]:
+        """`sequence`, and the self-supervised loss of the outer weights: a corrupted observation is to be restored.
+
+        The observation O~ has 15 % of its entries set to 0; the loss is the mean of (decoder(O~) - O)^2. Backbones with
+        a self-supervised loss of their own use that.
+
+        Args:
+            obs: observations (n, T, D).
+            state: states (n, S) before the first.
+            actions: decisions taken, carriers (n, T, 2 I).
+            valid: which rows are data, boolean (n, T).
+        """
+        original, obs = obs, self._standardised(obs)
+        own = self.backbone.auxiliary_loss(obs, actions, valid)
+        if own is not None:
+            return *self.sequence(original, state, actions), own
+        n = len(obs)
+        corrupted = obs * (torch.rand_like(obs) >= CORRUPTION)
+        mine, others = state.split([self._own, self.state_width - self._own], dim=-1)
+        # Both views in one pass: the time goes into the number of operations, not into their sizes.
+        features, _ = self.backbone.sequence(
+            torch.cat([obs, corrupted]), torch.cat([mine, mine]), torch.cat([actions, actions])
+        )
+        features, views = features[:n], features[n:]
+        critical = features
+        if self.critic is not None:
+            critical, _ = self.critic.sequence(obs, others, actions)
+        loss = (self.decoder(views[valid]) - obs[valid]).square().mean()
+        return self._law(features.flatten(0, 1)), self._values(critical.flatten(0, 1)), loss
+
+    def note_action(self, state: Tensor, action: Tensor) -> Tensor:
+        """States (n, S) after carriers (n, 2 I)."""
+        own, others = state.split([self._own, self.state_width - self._own], dim=-1)
+        if self.critic is not None:
+            others = self.critic.note_action(others, action)
+        return torch.cat([self.backbone.note_action(own, action), others], dim=-1)
+
+    def settled(self, state: Tensor) -> Tensor:
+        """States (n, S) to hold what was learned so far at."""
+        own, others = state.split([self._own, self.state_width - self._own], dim=-1)
+        if self.critic is not None:
+            others = self.critic.settled(others)
+        return torch.cat([self.backbone.settled(own), others], dim=-1)
+
+    @torch.no_grad()
+    def calibrate(self, observations: Tensor, rewards: Tensor, gamma: float) -> None:
+        """Standardise observations and values from the first data, before anything is learned.
+
+        Args:
+            observations: shape (n, D).
+            rewards: shape (n,).
+            gamma: discount, below 1. The values begin at the mean reward for ever, with the spread that the discounted
+                sum of independent rewards has.
+        """
+        self.fit(observations)
+        self.value_mean.fill_(float(rewards.mean()) / (1.0 - gamma))
+        self.value_scale.fill_(max(float(rewards.std(correction=0)) / math.sqrt(1.0 - gamma**2), 1e-6))
+        self.value.bias.zero_()  # the head's weights are 0 until something is learned
+        self.calibrated.fill_(1.0)
+
+    def follow(self, returns: Tensor, weight: float) -> None:
+        """Move mean and scale of the values towards those of some returns, by a weight in (0, 1]."""
+        mean, scale = float(self.value_mean), float(self.value_scale)
+        spread = max(float(returns.std(correction=0)), 1e-6)
+        self.rescale(mean + weight * (float(returns.mean()) - mean), scale + weight * (spread - scale))
+
+    @torch.no_grad()
+    def fit(self, observations: Tensor) -> None:
+        """Standardise observations from now on by the statistics of a batch (n, D); constant columns are centred."""
+        scale = observations.std(0, correction=0)
+        self.obs_mean.copy_(observations.mean(0))
+        self.obs_scale.copy_(torch.where(scale > 1e-6, scale, torch.ones_like(scale)))
+
+    @torch.no_grad()
+    def rescale(self, mean: float, scale: float) -> None:
+        """Set mean and scale of the values, keeping what is predicted.
+
+        Args:
+            mean: of the returns, in units of the reward.
+            scale: their spread, above 0.
+        """
+        self.value.weight.mul_(self.value_scale / scale)
+        self.value.bias.mul_(self.value_scale).add_(self.value_mean - mean).div_(scale)
+        self.value_mean.fill_(mean)
+        self.value_scale.fill_(scale)
+
+    def _standardised(self, obs: Tensor) -> Tensor:
+        return ((obs - self.obs_mean) / self.obs_scale).clamp(-_OUTLIER, _OUTLIER)
+
+    def _law(self, features: Tensor) -> CacheShareDistribution:
+        return CacheShareDistribution(self.bits(features), self.shares(features))
+
+    def _values(self, features: Tensor) -> Tensor:
+        values: Tensor = self.value(features).squeeze(-1)
+        return self.value_mean + self.value_scale * values

@@ -1,0 +1,377 @@
+"""Test-time-training layers: hidden state = the weights of a small learner, updated by a self-supervised loss.
+
+Per head of width f, with base weights W of the running mini-batch of b positions:
+
+========= =========================================================================================
+part      formula
+========= =========================================================================================
+views     k = theta_K x, v = theta_V x, q = theta_Q x
+learner   f(u; W) = u + LN(u W + c), or u + LN(GELU(u W1 + c1) W2 + c2) with W1 of shape (f, 4 f)
+loss      1/2 of the squared distance from f(k; W) - k to v - k
+step      W_t = W - tok_p (sum over the mini-batch's positions s up to t of lr_s grad loss(W; x_s))
+output    z_t = f(q_t; W_t): adapt first, then read
+========= =========================================================================================
+
+What is carried from one position to the next is the *difference* W - W_0, the accumulated gradients and the position
+in the mini-batch, all zero at the start of an episode. So every chunk of a sequence, whatever it starts from, sends
+gradient to W_0.
+
+*Source*: Sun et al., arXiv 2407.04620.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ...envs.core.errors import InvalidInputError
+
+Inner = Literal["linear", "mlp"]
+INNERS: tuple[Inner, ...] = get_args(Inner)
+
+_EPS = 1e-6  # of the layer norm inside the learner
+_EXPANSION = 4  # width of the hidden layer of the MLP learner, in widths of a head
+_STD = 0.02  # of the first inner weights and gates
+
+
+class Views(NamedTuple):
+    """What the layer makes of its input.
+
+    Attributes:
+        query: read from the updated learner, shape (..., H, b, f); of single positions b is 1.
+        key: input of the self-supervised task, same shape.
+        target: what the learner's normalised output should be, v - k, same shape.
+        rate: inner learning rates, shape (..., H, b).
+    """
+
+    query: Tensor
+    key: Tensor
+    target: Tensor
+    rate: Tensor
+
+
+def gelu_slope(x: Tensor) -> Tensor:
+    """Derivative of ``gelu(x, approximate="tanh")``."""
+    a = math.sqrt(2.0 / math.pi)
+    t = torch.tanh(a * (x + 0.044715 * x**3))
+    return 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * a * (1.0 + 3.0 * 0.044715 * x * x)
+
+
+class _HeadNorm(nn.Module):
+    """A layer norm per head, and the gradient of 1/2 ||LN(z) - target||^2 with respect to z."""
+
+    def __init__(self, heads: int, width: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(heads, 1, width))
+        self.bias = nn.Parameter(torch.zeros(heads, 1, width))
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.gain * functional.layer_norm(z, z.shape[-1:], eps=_EPS) + self.bias
+
+    def error_gradient(self, z: Tensor, target: Tensor) -> Tensor:
+        centred = z - z.mean(-1, keepdim=True)
+        scale = torch.rsqrt(centred.square().mean(-1, keepdim=True) + _EPS)
+        normal = centred * scale
+        u = (self.gain * normal + self.bias - target) * self.gain
+        inward = u - u.mean(-1, keepdim=True) - normal * (u * normal).mean(-1, keepdim=True)
+        return inward * scale
+
+
+class _Affine(NamedTuple):
+    """One affine map of the learner during a mini-batch.
+
+    Attributes:
+        weight: base weights, shape (n, H, in, out).
+        offset: base offsets, shape (n, H, 1, out).
+        weight_sum: gradients of the weights accumulated since the mini-batch began, times their rates.
+        offset_sum: likewise of the offsets.
+    """
+
+    weight: Tensor
+    offset: Tensor
+    weight_sum: Tensor
+    offset_sum: Tensor
+
+    def base(self, u: Tensor) -> Tensor:
+        """Output with the base weights, shape (n, H, b, out), of inputs (n, H, b, in)."""
+        return u @ self.weight + self.offset
+
+    def updated(self, u: Tensor, written: Tensor, gradient: Tensor, token: Tensor, rate: Tensor) -> Tensor:
+        """Output at every position with the weights updated up to it, without forming them (dual form).
+
+        Args:
+            u: inputs to read with, shape (n, H, b, in).
+            written: inputs whose gradients are taken, same shape.
+            gradient: gradient with respect to their outputs, shape (n, H, b, out).
+            token: factor of every position, shape (b,).
+            rate: inner learning rates, shape (n, H, b).
+        """
+        factors = torch.tril(token.unsqueeze(-1) * rate.unsqueeze(-2))
+        earlier = token.unsqueeze(-1) * (u @ self.weight_sum + self.offset_sum)
+        return self.base(u) - earlier - (factors * (u @ written.transpose(-1, -2)) + factors) @ gradient
+
+    def sums(self, written: Tensor, gradient: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
+        """The accumulated gradients after these positions."""
+        weighted = rate.unsqueeze(-1) * gradient
+        return self.weight_sum + written.transpose(-1, -2) @ weighted, self.offset_sum + weighted.sum(-2, keepdim=True)
+
+
+class TTTLayer(nn.Module):
+    """A multi-head test-time-training layer, `TTT-Linear` or `TTT-MLP`.
+
+    `step` advances by one position and forms the updated weights (primal form); `sequence` runs many positions a
+    mini-batch at a time without forming them (dual form). Both give the same numbers up to rounding.
+
+    A state is a matrix with one row per sequence: differences of the inner weights from W_0, accumulated gradients,
+    position in the mini-batch. Zeros start an episode.
+
+    Args:
+        width: width of inputs and outputs.
+        heads: number of heads H; must divide `width`.
+        minibatch: positions b between two changes of the base weights.
+        inner: the learner, ``linear`` or ``mlp``.
+        eta_base: base learning rate of the inner steps, before the gate and the division by the head's width f; 0 makes
+            a static network.
+
+    Raises:
+        InvalidInputError: a value outside its range.
+
+    *Source*: arXiv 2407.04620.
+    """
+
+    def __init__(self, width: int, heads: int, minibatch: int, inner: Inner = "linear", eta_base: float = 1.0) -> None:
+        super().__init__()
+        if inner not in INNERS:
+            raise InvalidInputError.of("layer", f"one of {', '.join(INNERS)}", inner)
+        if heads < 1 or width % heads:
+            raise InvalidInputError.of("heads", f"a positive divisor of width {width}", heads)
+        if minibatch < 1:
+            raise InvalidInputError.of("minibatch", "at least 1", minibatch)
+        if not 0.0 <= eta_base < math.inf:
+            raise InvalidInputError.of("eta_base", "a finite number >= 0", eta_base)
+        self.heads, self.size, self.minibatch = heads, width // heads, minibatch
+        self.inner, self.eta_base = inner, eta_base
+        self.query, self.key, self.value = (nn.Linear(width, width, bias=False) for _ in range(3))
+        self.gate = nn.Linear(width, heads)
+        nn.init.normal_(self.gate.weight, std=_STD)
+        nn.init.zeros_(self.gate.bias)
+        sizes = (self.size, self.size) if inner == "linear" else (self.size, _EXPANSION * self.size, self.size)
+        self.weights = nn.ParameterList()  # W_0, c_0 of every affine map, in order
+        for before, after in pairwise(sizes):
+            self.weights.append(nn.Parameter(_STD * torch.randn(heads, before, after)))
+            self.weights.append(nn.Parameter(torch.zeros(heads, 1, after)))
+        self.norm = _HeadNorm(heads, self.size)
+        self.token = nn.Parameter(torch.zeros(minibatch))
+        self.register_buffer("_harmonic", 1.0 / torch.arange(1, minibatch + 1), persistent=False)
+        self.out_norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, width, bias=False)
+        self._numbers = [weight.numel() for weight in self.weights]
+        self.state_width = 2 * sum(self._numbers) + 1
+
+    # --- states -------------------------------------------------------------------------------------------------------
+
+    def initial_state(self, n: int) -> Tensor:
+        """States (n, `state_width`) of episodes that begin."""
+        return self.out.weight.new_zeros(n, self.state_width)
+
+    def settled(self, state: Tensor) -> Tensor:
+        """The same present weights as the base of a new mini-batch: what to hold them at.
+
+        Args:
+            state: shape (n, `state_width`).
+        """
+        half = sum(self._numbers)
+        position = state[:, -1].long()
+        factor = torch.where(position > 0, self._tokens()[position - 1], torch.zeros_like(state[:, -1]))
+        delta = state[:, :half] - factor.unsqueeze(-1) * state[:, half:-1]
+        return torch.cat([delta, torch.zeros_like(state[:, half:])], dim=-1)
+
+    def _tokens(self) -> Tensor:
+        harmonic: Tensor = self._harmonic  # type: ignore[assignment]
+        return (harmonic + self.token).clamp(min=0.0)
+
+    def _unpack(self, state: Tensor) -> tuple[list[_Affine], Tensor]:
+        """Affine maps at the base weights, and positions (n,)."""
+        *parts, position = state.split([*self._numbers, *self._numbers, 1], dim=-1)
+        shaped = [
+            part.unflatten(-1, tuple(weight.shape))
+            for part, weight in zip(parts, [*self.weights, *self.weights], strict=True)
+        ]
+        count = len(self.weights)
+        maps = [
+            _Affine(
+                self.weights[i] + shaped[i],
+                self.weights[i + 1] + shaped[i + 1],
+                shaped[count + i],
+                shaped[count + i + 1],
+            )
+            for i in range(0, count, 2)
+        ]
+        return maps, position.squeeze(-1).long()
+
+    # --- the layer ----------------------------------------------------------------------------------------------------
+
+    def views(
+        self, x: Tensor, key: Tensor | None = None, value: Tensor | None = None, adapt: float | Tensor = 1.0
+    ) -> Views:
+        """Views of inputs (n, b, width).
+
+        Args:
+            x: what is read with, and what sets the inner learning rates.
+            key: input of the self-supervised task; None: `x`.
+            value: its target; None: `x`.
+            adapt: factor of the inner learning rates, one number or one per input (n, b); 0 freezes the weights.
+        """
+        q, k, v = (
+            layer(given).unflatten(-1, (self.heads, self.size)).transpose(-2, -3)
+            for layer, given in (
+                (self.query, x),
+                (self.key, x if key is None else key),
+                (self.value, x if value is None else value),
+            )
+        )
+        factor = adapt.unsqueeze(-1) if isinstance(adapt, Tensor) else adapt
+        rate = self.eta_base / self.size * factor * torch.sigmoid(self.gate(x))
+        return Views(q, k, v - k, rate.transpose(-1, -2))
+
+    def step(
+        self,
+        x: Tensor,
+        state: Tensor,
+        key: Tensor | None = None,
+        value: Tensor | None = None,
+        adapt: float | Tensor = 1.0,
+    ) -> tuple[Tensor, Tensor]:
+        """Adapt to one input per sequence, then read.
+
+        Args:
+            x: inputs (n, width).
+            state: states (n, `state_width`).
+            key: see `views`, shape (n, width).
+            value: see `views`, shape (n, width).
+            adapt: see `views`, a number or shape (n,).
+
+        Returns:
+            Outputs (n, width) and the next states.
+        """
+        key, value = (None if given is None else given.unsqueeze(-2) for given in (key, value))
+        factor = adapt.unsqueeze(-1) if isinstance(adapt, Tensor) else adapt
+        views = self.views(x.unsqueeze(-2), key, value, factor)
+        maps, position = self._unpack(state)
+        written, gradients = self._inner_gradients(maps, views)
+        sums = [m.sums(u, g, views.rate) for m, u, g in zip(maps, written, gradients, strict=True)]
+        token = self._tokens()[position].view(-1, 1, 1, 1)
+        u = views.query
+        for index, (m, (weight_sum, offset_sum)) in enumerate(zip(maps, sums, strict=True)):
+            u = functional.gelu(u, approximate="tanh") if index else u
+            u = u @ (m.weight - token * weight_sum) + (m.offset - token * offset_sum)
+        flat_sums = torch.cat([part.flatten(1) for pair in sums for part in pair], dim=-1)
+        half = sum(self._numbers)
+        full = (position == self.minibatch - 1).unsqueeze(-1)
+        delta = torch.where(full, state[:, :half] - self._tokens()[-1] * flat_sums, state[:, :half])
+        flat_sums = torch.where(full, torch.zeros_like(flat_sums), flat_sums)
+        following = ((position + 1) % self.minibatch).to(state.dtype).unsqueeze(-1)
+        z = views.query + self.norm(u)
+        return self._output(z).squeeze(-2), torch.cat([delta, flat_sums, following], dim=-1)
+
+    def sequence(
+        self,
+        x: Tensor,
+        state: Tensor,
+        key: Tensor | None = None,
+        value: Tensor | None = None,
+        adapt: float | Tensor = 1.0,
+    ) -> tuple[Tensor, Tensor]:
+        """Adapt and read along sequences, each from a state of its own, at any position of a mini-batch.
+
+        Args:
+            x: inputs (n, T, width).
+            state: states (n, `state_width`).
+            key: see `views`, shape (n, T, width).
+            value: see `views`, shape (n, T, width).
+            adapt: see `views`, a number or shape (n, T).
+
+        Returns:
+            Outputs (n, T, width) and the states after the last input.
+        """
+        views = self.views(x, key, value, adapt)
+        maps, position = self._unpack(state)
+        length, b = x.shape[1], self.minibatch
+        first = int(position.max()) if len(position) else 0
+        batches = -(-(first + length) // b)
+        # Sequences are shifted right so that mini-batches lie below each other; what is beside them has rate 0.
+        place = position.unsqueeze(-1) + torch.arange(length, device=x.device)
+        views = Views(*(_shifted(view, place, batches * b) for view in views))
+        outputs = []
+        for number in range(batches):
+            part = Views(*(view[:, :, number * b : (number + 1) * b] for view in views))
+            complete = position + length >= (number + 1) * b
+            z, maps = self._mini_batch(part, maps, complete)
+            outputs.append(z)
+        z = torch.cat(outputs, dim=2)
+        index = place.view(len(place), 1, length, 1).expand(-1, self.heads, -1, self.size)
+        base = [weight for m in maps for weight in (m.weight, m.offset)]
+        deltas = [(now - start).flatten(1) for now, start in zip(base, self.weights, strict=True)]
+        rest = [part.flatten(1) for m in maps for part in (m.weight_sum, m.offset_sum)]
+        following = ((position + length) % b).to(state.dtype).unsqueeze(-1)
+        return self._output(z.gather(2, index)), torch.cat([*deltas, *rest, following], dim=-1)
+
+    def _mini_batch(self, views: Views, maps: list[_Affine], complete: Tensor) -> tuple[Tensor, list[_Affine]]:
+        """Outputs (n, H, b, f) of one mini-batch in dual form, and the maps that the next one starts from."""
+        written, gradients = self._inner_gradients(maps, views)
+        token = self._tokens()
+        u = views.query
+        following = []
+        rows = complete.view(-1, 1, 1, 1)
+        for index, (m, w, g) in enumerate(zip(maps, written, gradients, strict=True)):
+            u = functional.gelu(u, approximate="tanh") if index else u
+            u = m.updated(u, w, g, token, views.rate)
+            weight_sum, offset_sum = m.sums(w, g, views.rate)
+            following.append(
+                _Affine(
+                    torch.where(rows, m.weight - token[-1] * weight_sum, m.weight),
+                    torch.where(rows, m.offset - token[-1] * offset_sum, m.offset),
+                    torch.where(rows, torch.zeros_like(weight_sum), weight_sum),
+                    torch.where(rows, torch.zeros_like(offset_sum), offset_sum),
+                )
+            )
+        return views.query + self.norm(u), following
+
+    def _inner_gradients(self, maps: list[_Affine], views: Views) -> tuple[list[Tensor], list[Tensor]]:
+        """Inputs of every affine map and loss gradients with respect to its outputs, at the base weights."""
+        first = maps[0].base(views.key)
+        if len(maps) == 1:
+            return [views.key], [self.norm.error_gradient(first, views.target)]
+        hidden = functional.gelu(first, approximate="tanh")
+        outer = self.norm.error_gradient(maps[1].base(hidden), views.target)
+        return [views.key, hidden], [outer @ maps[1].weight.transpose(-1, -2) * gelu_slope(first), outer]
+
+    def inner_loss(self, x: Tensor, state: Tensor) -> Tensor:
+        """Self-supervised loss (n,) of inputs (n, width) at the base weights of the states, summed over the heads."""
+        views = self.views(x.unsqueeze(-2))
+        maps, _ = self._unpack(state)
+        u = views.key
+        for index, m in enumerate(maps):
+            u = m.base(functional.gelu(u, approximate="tanh") if index else u)
+        error: Tensor = self.norm(u) - views.target
+        return 0.5 * error.square().sum((1, 2, 3))
+
+    def _output(self, z: Tensor) -> Tensor:
+        """Heads (n, H, b, f) joined, normalised and mapped to (n, b, width)."""
+        joined = z.transpose(-2, -3).flatten(-2)
+        result: Tensor = self.out(self.out_norm(joined))
+        return result
+
+
+def _shifted(view: Tensor, place: Tensor, length: int) -> Tensor:
+    """Rows (n, H, T, ...) moved to their places (n, T) on an axis of the given length, zeros elsewhere."""
+    if view.shape[2] == length:
+        return view
+    trailing = view.shape[3:]
+    index = place.view(place.shape[0], 1, -1, *(1 for _ in trailing)).expand_as(view)
+    return view.new_zeros(*view.shape[:2], length, *trailing).scatter(2, index, view)

@@ -1,0 +1,217 @@
+"""T2DRL: proximal policy optimisation on a backbone that keeps adapting, and its neighbours of equal size."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from stable_baselines3 import PPO
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.utils import obs_as_tensor
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor
+
+from ...envs.core.errors import InvalidInputError
+from .policies import check_policy
+from .t2drl_buffer import ChunkRolloutBuffer, Chunks
+from .t2drl_policy import T2DRLPolicy
+from .vec_env import step_arrays
+
+
+class T2DRL(PPO):
+    """Test-time deep reinforcement learning: PPO whose features come from weights that adapt to every observation.
+
+    The backbone's state (differences of the inner weights from W_0, gradients of the running mini-batch) restarts with
+    every episode and moves by one self-supervised step per slot, in training and in deployment. Updates run over chunks
+    of successive slots, each from the state that was stored when it was passed; gradients go back through the inner
+    steps of a chunk and reach W_0 in every one. With ``backbone`` ``mlp``, ``lstm`` or ``gru`` the same class is PPO on
+    a network of equal size without inner steps; ``pad`` adapts its encoder in deployment only.
+
+    The first rollout only calibrates: it standardises observations and sets the scale of the values.
+
+    **Can I use?**
+
+    | Discrete | Box | hybrid | masks | recurrent | asynchronous multi-agent | SMDP | resume |
+    | --- | --- | --- | --- | --- | --- | --- | --- |
+    | ❌ | ❌ | ✔️ (bits and shares) | ❌ | ✔️ | ❌ | ❌ | ✔️ |
+
+    Args:
+        policy: `T2DRLPolicy` (or the name ``"T2DRLPolicy"``); its settings are `policy_kwargs`.
+        env: an SB3 `VecEnv` with the carrier of `VectorFlatCacheAction`, best a `SemiMarkovVecEnv`; slots of equal
+            length.
+        chunk: slots that gradients go back through; chunks start where this divides the slot's number in its episode,
+            and where a rollout does.
+        batch_size: least slots in a minibatch of whole chunks.
+        aux_coef: weight of the self-supervised loss of the outer weights.
+        value_memory: rollouts that the scale of the values remembers.
+        **kwargs: the rest of SB3's PPO arguments.
+
+    Raises:
+        InvalidInputError: another policy, or a value outside its range.
+
+    *Source*: Xu, Niyato, Brinton, arXiv 2501.14205; Sun et al., arXiv 2407.04620 (layers); Schulman et al. 2017 (PPO).
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"T2DRLPolicy": T2DRLPolicy}
+    policy: T2DRLPolicy
+    rollout_buffer: ChunkRolloutBuffer
+
+    def __init__(
+        self,
+        policy: str | type[T2DRLPolicy],
+        env: VecEnv | None,
+        chunk: int = 20,
+        batch_size: int = 128,
+        aux_coef: float = 0.1,
+        value_memory: float = 10.0,
+        n_steps: int = 100,
+        **kwargs: Any,
+    ) -> None:
+        check_policy(policy, "T2DRLPolicy", T2DRLPolicy)
+        for name, value, least in (("chunk", chunk, 1), ("value_memory", value_memory, 1), ("aux_coef", aux_coef, 0)):
+            if not least <= value < np.inf:
+                raise InvalidInputError.of(name, f"a finite number >= {least}", value)
+        self.chunk, self.aux_coef, self.value_memory = chunk, aux_coef, value_memory
+        kwargs.setdefault("rollout_buffer_class", ChunkRolloutBuffer)
+        # SB3 gets one batch for all, of whose size it does not warn: minibatches are ours. Its `load` gives no env.
+        whole = n_steps * (1 if env is None else env.num_envs)
+        super().__init__(policy, env, n_steps=n_steps, batch_size=whole, **kwargs)  # type: ignore[arg-type]
+        self.batch_size = batch_size
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        self._state = self.policy.initial_state(self.n_envs)
+        self._slot = np.zeros(self.n_envs, np.int64)  # of its episode, per lane
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the first rollout is over."""
+        return bool(self.policy.network.calibrated)
+
+    def collect_rollouts(
+        self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
+    ) -> bool:
+        """Fill the buffer, with states where chunks start.
+
+        Returns:
+            False if a callback stopped the training.
+        """
+        assert isinstance(rollout_buffer, ChunkRolloutBuffer)
+        assert isinstance(self._last_obs, np.ndarray)
+        self.policy.set_training_mode(False)
+        rollout_buffer.reset()
+        callback.on_rollout_start()
+        cost = duration = 0.0
+        for step in range(n_rollout_steps):
+            starts = np.asarray(self._last_episode_starts, np.bool_)
+            self._restart(starts)
+            rollout_buffer.start_chunks(step, (self._slot % self.chunk == 0) | (step == 0), self._state)
+            with torch.no_grad():
+                carrier, values, log_probs, self._state = self.policy(self._tensor(self._last_obs), self._state)
+            actions = carrier.cpu().numpy()
+            new_obs, rewards, dones, infos = env.step(np.clip(actions, -1.0, 1.0))
+            assert isinstance(new_obs, np.ndarray)
+            self.num_timesteps += env.num_envs
+            self._slot += 1
+            callback.update_locals(locals())
+            if not callback.on_step():
+                return False
+            self._update_info_buffer(infos, dones)
+            arrays = step_arrays(env, infos, dones, new_obs.shape[-1])
+            cost, duration = cost + float(arrays.cost.sum()), duration + float(arrays.duration.sum())
+            ended = np.flatnonzero(dones)
+            if (alive := ~arrays.terminated[ended]).any():  # a time limit: the value of what would have followed
+                lanes = ended[alive]
+                rewards[lanes] += self.gamma * self._values(arrays.final_obs[alive], self._state[lanes])
+            rollout_buffer.add(self._last_obs, actions, rewards, starts, values, log_probs)
+            self._last_obs, self._last_episode_starts = new_obs, dones
+        state = torch.where(self._tensor(dones).bool().view(-1, 1), torch.zeros_like(self._state), self._state)
+        last = torch.as_tensor(self._values(self._last_obs, state))
+        rollout_buffer.compute_returns_and_advantage(last, dones)
+        self.logger.record("rollout/cost_per_slot", cost / duration if duration else 0.0)
+        callback.update_locals(locals())
+        callback.on_rollout_end()
+        return True
+
+    def _restart(self, starts: NDArray[np.bool_]) -> None:
+        """Zero the states of lanes whose episode begins."""
+        if starts.any():
+            self._slot[starts] = 0
+            self._state = torch.where(torch.as_tensor(~starts).view(-1, 1), self._state, torch.zeros_like(self._state))
+
+    def _values(self, observations: NDArray[Any], state: Tensor) -> NDArray[np.float32]:
+        with torch.no_grad():
+            values: NDArray[np.float32] = self.policy.values_of(self._tensor(observations), state).cpu().numpy()
+        return values
+
+    def _tensor(self, values: NDArray[Any]) -> Tensor:
+        tensor = obs_as_tensor(values, self.device)
+        assert isinstance(tensor, Tensor)
+        return tensor.float()
+
+    def train(self) -> None:
+        """Update the policy with the rollout; the first one only calibrates."""
+        buffer, network = self.rollout_buffer, self.policy.network
+        if not self.calibrated:
+            rewards = self._tensor(buffer.rewards).flatten()
+            network.calibrate(self._tensor(buffer.observations).flatten(0, 1), rewards, self.gamma)
+            return
+        network.follow(self._tensor(buffer.returns), 1.0 / self.value_memory)
+        advantages = buffer.advantages
+        buffer.advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        self.policy.set_training_mode(True)
+        self._update_learning_rate(self.policy.optimizer)
+        logs: list[dict[str, float]] = []
+        for _ in range(self.n_epochs):
+            logs += [self._update(chunks) for chunks in buffer.minibatches(self.batch_size)]
+            self._n_updates += 1
+        for name in logs[0]:
+            self.logger.record(f"train/{name}", float(np.mean([row[name] for row in logs])))
+        self.logger.record("train/value_scale", float(network.value_scale))
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+
+    def _update(self, chunks: Chunks) -> dict[str, float]:
+        """One gradient step; what there is to log."""
+        clip = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]
+        network, valid = self.policy.network, chunks.valid.flatten()
+        inputs = (chunks.observations, chunks.state, chunks.actions)
+        if self.aux_coef > 0.0:
+            law, values, auxiliary = network.supervised_sequence(*inputs, chunks.valid)
+        else:
+            (law, values), auxiliary = network.sequence(*inputs), torch.zeros(())
+        log_ratio = law.log_prob(chunks.actions.flatten(0, 1))[valid] - chunks.log_probs
+        ratio = log_ratio.exp()
+        clipped = ratio.clamp(1.0 - clip, 1.0 + clip)
+        policy_loss = -torch.min(chunks.advantages * ratio, chunks.advantages * clipped).mean()
+        value_loss = ((values[valid] - chunks.returns) / network.value_scale).square().mean()
+        loss = policy_loss + self.vf_coef * value_loss + self.aux_coef * auxiliary
+        logs = {"policy_loss": policy_loss, "value_loss": value_loss, "self_supervised_loss": auxiliary}
+        if self.ent_coef > 0.0:
+            entropy = law.entropy()[valid].mean()
+            loss, logs["entropy"] = loss - self.ent_coef * entropy, entropy
+        self.policy.optimizer.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+        self.policy.optimizer.step()
+        with torch.no_grad():
+            logs |= {"approx_kl": (ratio - 1.0 - log_ratio).mean(), "gradient_norm": norm}
+            logs["clip_fraction"] = ((ratio - 1.0).abs() > clip).float().mean()
+        return {name: float(value.detach()) for name, value in logs.items()}
+
+    def extra_state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """What a snapshot needs beyond SB3's own state: arrays, and plain JSON values."""
+        return {"state": self._state.cpu().numpy().copy(), "slot": self._slot.copy()}, {}
+
+    def load_extra_state(self, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> None:
+        """Continue from what `extra_state` returned."""
+        state = torch.as_tensor(np.array(arrays["state"]), device=self.device)
+        if state.shape != self._state.shape:
+            raise ValueError(f"states of shape {tuple(state.shape)}, not {tuple(self._state.shape)}")
+        self._state, self._slot = state, np.array(arrays["slot"])
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_state", "_slot"]

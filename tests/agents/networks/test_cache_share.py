@@ -1,0 +1,180 @@
+"""The law of cache bits and shares against scipy, and the heads on a backbone."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from edgewise.agents.config import CacheNetworkFields
+from edgewise.agents.networks.backbones import MLPBackbone
+from edgewise.agents.networks.cache_share import CacheActorCritic, CacheShareDistribution
+from edgewise.agents.networks.caching import cache_network
+from edgewise.envs.core.errors import InvalidInputError
+
+LOGITS = [[0.3, -1.2, 2.0]]
+LOCATION = [[0.5, -1.0, 2.0, 0.1, 0.7, -0.3]]  # first parameters of the three shares, then second ones
+
+
+def law(rows: int = 1) -> CacheShareDistribution:
+    both = (torch.tensor(values, dtype=torch.float64).repeat(rows, 1) for values in (LOGITS, LOCATION))
+    return CacheShareDistribution(*both)
+
+
+def parameters() -> tuple[np.ndarray, np.ndarray]:
+    first, second = np.split(1.0 + np.log1p(np.exp(np.array(LOCATION[0]))), 2)
+    return first, second
+
+
+def test_log_probability_is_that_of_scipy_and_shares_of_uncached_items_do_not_count() -> None:
+    shares, bits = np.array([0.2, 0.9, 0.55]), np.array([1, 0, 1])
+    p = 1.0 / (1.0 + np.exp(-np.array(LOGITS[0])))
+    first, second = parameters()
+    expected = np.log(np.where(bits, p, 1.0 - p)) + bits * stats.beta.logpdf(shares, first, second)
+    carrier = torch.tensor(np.concatenate([2.0 * shares - 1.0, 2.0 * bits - 1.0])[None])
+    assert law().log_prob(carrier).item() == pytest.approx(expected.sum(), rel=1e-9)
+    carrier[0, 1] = -0.3  # the share of the item that is not cached
+    assert law().log_prob(carrier).item() == pytest.approx(expected.sum(), rel=1e-9)
+
+
+def test_entropy_is_the_mean_surprise_of_samples() -> None:
+    torch.manual_seed(0)
+    many = law(40_000)
+    surprise = -many.log_prob(many.sample())
+    expected = many.entropy()[0].item()
+    assert surprise.mean().item() == pytest.approx(expected, abs=5.0 * surprise.std().item() / 200.0)
+
+
+def test_divergence_is_the_mean_log_ratio_of_samples() -> None:
+    torch.manual_seed(0)
+    other = CacheShareDistribution(law(40_000).logits - 0.5, torch.full((40_000, 6), 0.3, dtype=torch.float64))
+    drawn = law(40_000).sample()
+    ratio = law(40_000).log_prob(drawn) - other.log_prob(drawn)
+    expected = law(40_000).kl(other)[0].item()
+    assert ratio.mean().item() == pytest.approx(expected, abs=5.0 * ratio.std().item() / 200.0)
+    assert law().kl(law()).item() == pytest.approx(0.0, abs=1e-12)
+
+
+def test_samples_follow_the_law() -> None:
+    torch.manual_seed(0)
+    shares, scores = law(40_000).sample().chunk(2, dim=-1)
+    assert set(scores.unique().tolist()) == {-1.0, 1.0}
+    p = 1.0 / (1.0 + np.exp(-np.array(LOGITS[0])))
+    np.testing.assert_allclose((scores > 0).double().mean(0), p, atol=0.012)
+    for i, (a, b) in enumerate(zip(*parameters(), strict=True)):
+        assert stats.kstest(0.5 * (shares[:, i] + 1.0), "beta", args=(a, b)).pvalue > 1e-3
+
+
+def test_the_deterministic_decision_is_the_mode() -> None:
+    shares, scores = law().sample(deterministic=True).chunk(2, dim=-1)
+    assert scores.tolist() == [[1.0, -1.0, 1.0]]
+    first, second = parameters()
+    np.testing.assert_allclose(0.5 * (shares[0] + 1.0), (first - 1.0) / (first + second - 2.0))
+
+
+@pytest.mark.parametrize("extreme", [-200.0, -20.0, 200.0])
+def test_extreme_outputs_stay_finite(extreme: float) -> None:
+    logits, location = torch.full((4, 3), extreme), torch.full((4, 6), extreme)
+    made = CacheShareDistribution(logits.requires_grad_(), location.requires_grad_())
+    for deterministic in (True, False):
+        carrier = made.sample(deterministic)
+        assert carrier.isfinite().all()
+        assert (carrier.abs() <= 1.0).all()
+    edges = torch.cat([torch.tensor([[-1.0, 1.0, 0.0]]), torch.ones(1, 3)], dim=-1).repeat(4, 1)
+    made.log_prob(edges.detach()).sum().backward()  # shares of exactly 0 and 1
+    assert made.log_prob(edges).isfinite().all()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+    assert location.grad is not None
+    assert location.grad.isfinite().all()
+
+
+def test_first_decisions_hardly_depend_on_the_observation() -> None:
+    torch.manual_seed(0)
+    made = cache_network(9, 3, CacheNetworkFields(init_cache=0.1))
+    decisions, values, _ = made.step(torch.randn(50, 9), made.initial_state(50))
+    torch.testing.assert_close(torch.sigmoid(decisions.logits), torch.full((50, 3), 0.1), rtol=0, atol=0.02)
+    assert not values.any()
+
+
+def test_rescaled_values_predict_the_same() -> None:
+    torch.manual_seed(0)
+    made = cache_network(9, 3, CacheNetworkFields(backbone="mlp", hidden=8))
+    with torch.no_grad():
+        made.value.weight.normal_()
+    obs, state = torch.randn(20, 9), made.initial_state(20)
+    before = made.step(obs, state)[1]
+    for mean, scale in ((-300.0, 50.0), (-10.0, 0.1)):
+        made.rescale(mean, scale)
+        assert made.value_mean.item() == pytest.approx(mean)
+        assert made.value_scale.item() == pytest.approx(scale)
+        torch.testing.assert_close(made.step(obs, state)[1], before, rtol=1e-4, atol=1e-3)
+
+
+def test_calibration_starts_from_the_mean_reward_for_ever() -> None:
+    made = cache_network(9, 3, CacheNetworkFields(backbone="mlp", hidden=8))
+    rewards = torch.tensor([-1.0, -3.0, -2.0, -2.0])
+    made.calibrate(torch.randn(4, 9), rewards, gamma=0.5)
+    assert made.step(torch.randn(2, 9), made.initial_state(2))[1].tolist() == pytest.approx([-4.0, -4.0])
+    assert made.value_scale.item() == pytest.approx(rewards.std(correction=0).item() / 0.75**0.5)
+    assert made.calibrated.item() == 1.0
+    made.follow(torch.tensor([-8.0, -12.0]), 0.5)
+    assert made.value_mean.item() == pytest.approx(-7.0)
+    assert made.value_scale.item() == pytest.approx(0.5 * (2.0 + rewards.std(correction=0).item() / 0.75**0.5))
+
+
+def test_observations_are_standardised() -> None:
+    torch.manual_seed(0)
+    made = cache_network(9, 3, CacheNetworkFields(backbone="mlp", hidden=8))
+    torch.nn.init.normal_(made.bits.weight)
+    obs, state = torch.randn(200, 9), made.initial_state(200)
+    scaled = 3.0 + 50.0 * obs
+    obs[:, 4], scaled[:, 4] = 0.0, 7.0  # a constant
+    reference = cache_network(9, 3, CacheNetworkFields(backbone="mlp", hidden=8))
+    reference.load_state_dict(made.state_dict())
+    reference.fit(obs)
+    made.fit(scaled)
+    torch.testing.assert_close(made.step(scaled, state)[0].logits, reference.step(obs, state)[0].logits)
+    far = torch.full((1, 9), 1e30)
+    assert made.step(far, made.initial_state(1))[0].logits.isfinite().all()
+
+
+@pytest.mark.parametrize("separate", [False, True])
+def test_steps_of_the_whole_network_are_its_sequence(separate: bool) -> None:
+    torch.manual_seed(0)
+    made = cache_network(9, 3, CacheNetworkFields(separate_critic=separate))
+    torch.nn.init.normal_(made.value.weight)
+    obs, actions = torch.randn(2, 7, 9), torch.rand(2, 7, 6) * 2.0 - 1.0
+    state, logits, values = made.initial_state(2), [], []
+    for t in range(7):
+        decisions, value, state = made.step(obs[:, t], state)
+        state = made.note_action(state, actions[:, t])
+        logits.append(decisions.logits)
+        values.append(value)
+    whole, predicted = made.sequence(obs, made.initial_state(2), actions)
+    torch.testing.assert_close(torch.stack(logits, 1).flatten(0, 1), whole.logits, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(torch.stack(values, 1).flatten(), predicted, rtol=1e-4, atol=1e-5)
+    valid = torch.ones(2, 7, dtype=torch.bool)
+    again, with_loss, loss = made.supervised_sequence(obs, made.initial_state(2), actions, valid)
+    torch.testing.assert_close(again.logits, whole.logits, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(with_loss, predicted, rtol=1e-4, atol=1e-5)
+    assert loss.item() > 0.1
+
+
+def test_the_self_supervised_loss_reads_data_only() -> None:
+    torch.manual_seed(0)
+    made = cache_network(9, 3, CacheNetworkFields())
+    obs, actions = torch.randn(2, 8, 9), torch.zeros(2, 8, 6)
+    valid = torch.arange(8).expand(2, 8) < torch.tensor([[8], [5]])
+    losses = []
+    for beyond in (0.0, 7.0):
+        torch.manual_seed(3)
+        padded = torch.where(valid.unsqueeze(-1), obs, torch.tensor(beyond))
+        losses.append(made.supervised_sequence(padded, made.initial_state(2), actions, valid)[2].item())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
+def test_a_network_needs_items_and_a_probability() -> None:
+    with pytest.raises(InvalidInputError, match="items must be at least 1, got 0"):
+        CacheActorCritic(MLPBackbone(4, 4), 4, 0)
+    with pytest.raises(InvalidInputError, match="init_cache must be in"):
+        CacheActorCritic(MLPBackbone(4, 4), 4, 2, init_cache=0.0)
