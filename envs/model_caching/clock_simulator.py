@@ -210,27 +210,27 @@ class Simulator:
 def _check_state(state: dict[str, NDArray[Any]], last: int) -> None:
     """Compiled code follows the indices of a state without a bounds check, and it may be anybody's file."""
 
-    def require(holds: Any, what: str) -> None:
+    def expect(holds: Any, what: str) -> None:
         if not np.all(holds):
             raise InvalidInputError(f"state: {what}; no state of get_state() is like that")
 
     lane = state["lane"]
-    require(np.isin(lane["state"], (RUNNING, kernel.CLEARED, CUT)), "lane.state must be a known code")
-    require((lane["turn"] >= kernel.BOTH) & (lane["turn"] <= kernel.SELLERS), "lane.turn must be a known code")
-    require(np.isfinite(lane["owed"]) & np.isfinite(lane["best"]), "lane.owed and lane.best must be finite")
-    require(lane["ticks"] >= 0, "lane.ticks must be >= 0")
+    expect(np.isin(lane["state"], (RUNNING, kernel.CLEARED, CUT)), "lane.state must be a known code")
+    expect((lane["turn"] >= kernel.BOTH) & (lane["turn"] <= kernel.SELLERS), "lane.turn must be a known code")
+    expect(np.isfinite(lane["owed"]) & np.isfinite(lane["best"]), "lane.owed and lane.best must be finite")
+    expect(lane["ticks"] >= 0, "lane.ticks must be >= 0")
     for name, stopped in (("buyer", lane["bought"]), ("seller", lane["sold"])):
         stop, order = state[f"{name}_stop"], state[f"{name}_order"]
         agents = stop.shape[1]
         clock = lane[f"{name}_clock"]
-        require((clock >= 0) & (clock <= last), f"lane.{name}_clock must be in [0, {last}]")
-        require((stop >= WAITS) & (stop <= clock[:, None]), f"{name}_stop must not lie ahead of the clock")
-        require((stop != WAITS).sum(1) == stopped, f"lane must count the {name}s that have stopped")
-        require((order >= 0) & (order < agents), f"{name}_order must hold {name}s")
+        expect((clock >= 0) & (clock <= last), f"lane.{name}_clock must be in [0, {last}]")
+        expect((stop >= WAITS) & (stop <= clock[:, None]), f"{name}_stop must not lie ahead of the clock")
+        expect((stop != WAITS).sum(1) == stopped, f"lane must count the {name}s that have stopped")
+        expect((order >= 0) & (order < agents), f"{name}_order must hold {name}s")
         counted = np.arange(agents) < stopped[:, None]
         places = np.where(counted, np.take_along_axis(stop, order, 1), 0)
         distinct = np.sort(np.where(counted, order, agents + np.arange(agents)), 1)
-        require((places != WAITS) & (np.diff(distinct, axis=1, prepend=-1) > 0), f"{name}_order must hold each once")
-    require((lane["pairs"] >= 0) & (lane["pairs"] <= np.minimum(lane["bought"], lane["sold"])), "lane.pairs must fit")
-    require(np.isfinite(state["value"]) & (np.abs(state["value"]) <= 1), "value must be in the range")
-    require(np.isfinite(state["cost"]) & (np.abs(state["cost"]) <= 1), "cost must be in the range")
+        expect((places != WAITS) & (np.diff(distinct, axis=1, prepend=-1) > 0), f"{name}_order must hold each once")
+    expect((lane["pairs"] >= 0) & (lane["pairs"] <= np.minimum(lane["bought"], lane["sold"])), "lane.pairs must fit")
+    expect(np.isfinite(state["value"]) & (np.abs(state["value"]) <= 1), "value must be in the range")
+    expect(np.isfinite(state["cost"]) & (np.abs(state["cost"]) <= 1), "cost must be in the range")

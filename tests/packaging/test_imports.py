@@ -66,6 +66,8 @@ for i in ids:
     for _ in range(20):
         observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
         assert reward == -info["cost"]
+        if terminated or truncated:
+            env.reset()
     lanes = gymnasium.make_vec(i, num_envs=3)
     lanes.reset(seed=0)
     lanes.action_space.seed(0)
