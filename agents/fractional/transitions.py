@@ -84,7 +84,7 @@ def eligibility_traces(features: Floats, carry: Floats, last: Flags) -> Floats:
     return sums
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True)
 def _accumulate_forward(sums: Floats, carry: Floats) -> None:
     for row in range(1, len(sums)):
         if carry[row - 1] != 0.0:

@@ -129,6 +129,7 @@ class HybridActor(nn.Module):
             var: their variances.
         """
         features, first = self.features, self.trunk[0]
+        assert isinstance(first, StackedLinear)
         old, new = features.var + features.EPSILON, var + features.EPSILON
         weight = first.weight[:, features.n_kinds :]
         first.bias += (((mean - features.mean) / old.sqrt()) @ weight.double()).unsqueeze(1).float()

@@ -99,4 +99,5 @@ def _network(x: Floats, weights: tuple[Floats, ...], biases: tuple[Floats, ...])
     """Tanh layers and a linear one."""
     for layer in range(len(weights) - 1):
         x = np.tanh(np.dot(x, weights[layer]) + biases[layer])
-    return np.dot(x, weights[-1]) + biases[-1]
+    y: Floats = np.dot(x, weights[-1]) + biases[-1]
+    return y

@@ -14,7 +14,7 @@ from ray.rllib.evaluation.postprocessing import Postprocessing
 from ...envs.aoi_offload.state import DELAY, JOINT, KIND, UPDATE
 from ...envs.core.errors import InvalidInputError
 from ..fractional.transitions import Transitions, advantages, cycle_rates, eligibility_traces, transitions
-from ..networks.asynchronous import EventCritic, Window
+from ..networks.asynchronous import EventCritic, HybridActor, Window
 from ..networks.event_table import table_features, table_width
 from ..networks.features import N_KINDS
 from .events import Episode, Events, events_of
@@ -237,9 +237,9 @@ def _calibrate(window: Window, found: Transitions, module: AsyncFractionalModule
     square = keep * (features.var + features.mean**2) + (1.0 - keep) * square
     mean = keep * features.mean + (1.0 - keep) * mean
     var = (square - mean**2).clamp(min=0.0)
-    if module.average is not None:
-        module.average.module.rescale(mean, var)
-    module.actor.rescale(mean, var)
+    for actor in (module.actor, None if module.average is None else module.average.module):
+        if isinstance(actor, HybridActor):
+            actor.rescale(mean, var)
 
 
 def _chains(events: Events, n_devices: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
