@@ -11,11 +11,13 @@ import numpy as np
 
 from ..core.errors import InvalidInputError
 from .costs import category_means, costs
-from .facility import SLACK, Problem
 from .instance import Budgets, FloatArray, Instance, check_budgets
 from .monotone import SetFunction, members
+from .search import Problem
 
 EnergyModel = Literal["all", "topk"]
+SLACK = 1e-12
+"""Budgets are met up to this, relative to the budget where it exceeds 1."""
 
 
 @dataclass(frozen=True)

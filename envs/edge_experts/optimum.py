@@ -6,23 +6,20 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
 
 from ..core.errors import InvalidInputError
-from . import search
 from .constraints import Constraint, Constraints, EnergyModel, make_constraints
-from .dmo import ROUND_OFF, Progress, Solution, Status, branch_and_reduce
-from .facility import Problem, Scratch
+from .dmo import Progress, Solution, Status, branch_and_reduce
 from .instance import Budgets, Instance
 from .monotone import mask_of, members
 from .objective import BestOfK, FacilityLocation, value_of_likelihood, value_of_quality
+from .search import ROUND_OFF, Problem, Search
 
 Objective = Literal["quality", "likelihood"]
-_CHUNK = 16
-"""Boxes between two looks at the clock."""
-_POOL = 1024
 
 
 def solve_facility(
@@ -38,7 +35,7 @@ def solve_facility(
         problem: gains and budgets.
         eps: stop at this gap.
         time_limit: seconds; then the incumbent and its bound are returned, as after an interrupt.
-        progress: called every few boxes.
+        progress: called after every box.
 
     Returns:
         The solution; ``eps = 0`` proves it to within rounding (1e-12).
@@ -52,40 +49,38 @@ def solve_facility(
         raise InvalidInputError.of("time_limit", "a positive number of seconds", time_limit)
     if (problem.limit < 0).any():
         raise InvalidInputError("budgets: even the empty subset exceeds one")
+    warm_up()
     started = time.perf_counter()
-    n, prompts = problem.gain.shape
-    slots = max(2, min(_POOL * 8, search.PRICE_BYTES // (4 * prompts)))
-    boxes = search.Boxes.make(_POOL, slots, prompts)
-    ints, floats = search.counters(len(boxes.slots))
-    incumbent, scratch = np.zeros(1, np.uint64), Scratch.make(n, prompts)
+    search = Search(problem, eps)
     stopped: Status | None = None
     status: Status
     trace: list[tuple[float, float]] = []
-    search.start(problem, boxes, ints, floats, incumbent, scratch)
     try:
-        state = search.RUNNING
-        while state != search.DONE:
-            state = search.search(problem, boxes, ints, floats, incumbent, max(eps, ROUND_OFF), _CHUNK, scratch)
-            if state == search.FULL:
-                boxes = boxes.grown()
-            value, bound = search.bracket(boxes, ints, floats)
-            trace.append((bound, value))
+        while not search.done:
+            search.advance()
+            trace.append((search.bound, search.value))
+            seconds = time.perf_counter() - started
             if progress is not None:
-                progress(Progress(search.nodes(ints), value, bound, time.perf_counter() - started))
-            if state != search.DONE and time.perf_counter() - started >= time_limit:
+                progress(Progress(search.nodes, search.value, search.bound, seconds))
+            if seconds >= time_limit and not search.done:
                 stopped = "time_limit"
                 break
     except KeyboardInterrupt:
         stopped = "interrupted"
-    value, bound = search.bracket(boxes, ints, floats)
+    value, bound = search.value, search.bound
     if bound - value <= 2 * ROUND_OFF:
         bound, status = value, "optimal"
     else:
         status = "eps" if stopped is None or bound - value <= eps else stopped
-    subset = members(int(incumbent[0]))
     seconds = time.perf_counter() - started
-    method = "branch-reduce-and-bound with Lagrangian bounds (compiled)"
-    return Solution(subset, value, bound, status, search.nodes(ints), 0, seconds, method, tuple(trace))
+    method = "branch-reduce-and-bound with compiled Lagrangian bounds"
+    return Solution(members(search.subset), value, bound, status, search.nodes, 0, seconds, method, tuple(trace))
+
+
+@lru_cache(maxsize=1)
+def warm_up() -> None:
+    """Compile the bound (or load it from numba's cache), so that no search pays for it out of its time."""
+    Search(Problem(np.ones((2, 1)), np.ones((1, 2)), np.ones(1), np.full(2, 2), np.zeros(2)), 0.0).advance()
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,7 +171,7 @@ def solve(
         objective: ``"quality"`` or ``"likelihood"`` (of the right answer, nats above 1e-6).
         eps: stop at this gap.
         time_limit: seconds; then the incumbent and its bound are returned, as after an interrupt.
-        progress: called every few nodes.
+        progress: called after every node.
 
     Returns:
         The selection; a value never comes without its bound.
