@@ -4,10 +4,19 @@ import gymnasium
 import pettingzoo
 
 _AOI = "edgewise.envs.aoi_offload"
+_EXPERTS = "edgewise.envs.edge_experts"
 
 _ENTRY_POINTS = {
     "edgewise/AoIOffload-v0": (f"{_AOI}.env:AoIOffloadEnv", f"{_AOI}.env:AoIOffloadVectorEnv"),
     "edgewise/AoIOffloadGame-v0": (f"{_AOI}.stream:AoIOffloadGameEnv", f"{_AOI}.stream:AoIOffloadGameVectorEnv"),
+    "edgewise/ExpertSelect-v0": (
+        f"{_EXPERTS}.selection:ExpertSelectEnv",
+        f"{_EXPERTS}.selection:ExpertSelectVectorEnv",
+    ),
+    "edgewise/ExpertSelectOnce-v0": (
+        f"{_EXPERTS}.selection:ExpertSelectOnceEnv",
+        f"{_EXPERTS}.selection:ExpertSelectOnceVectorEnv",
+    ),
 }
 
 

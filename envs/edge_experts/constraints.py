@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from ..core.errors import InvalidInputError
-from .costs import category_means, costs
+from .costs import costs, means
 from .instance import Budgets, FloatArray, Instance, check_budgets
 from .monotone import SetFunction, members
 from .search import Problem
@@ -101,15 +101,13 @@ def make_constraints(
     check_budgets(budgets, instance)
     if energy_model not in ("all", "topk"):
         raise InvalidInputError.of("energy_model", "all or topk", energy_model)
-    table = costs(instance)
-    energy = instance.prompts.weight @ table.energy
+    energy, delay, _ = means(instance)
     idle = np.array([expert.P_idle for expert in instance.experts]) * budgets.idle_s
-    means = category_means(instance, table.delay)
     rows: list[Constraint] = []
-    found = Constraints((), energy, idle, means, energy_model, budgets, None)
+    found = Constraints((), energy, idle, delay, energy_model, budgets, None)
     if budgets.E_max is not None:
         rows.append(Constraint("energy", "J", found.energy_use, budgets.E_max))
-    rows += _delays(instance, budgets, found, table.delay)
+    rows += _delays(instance, budgets, found, costs(instance).delay)
     memory = np.array([expert.mem_GB for expert in instance.experts])
     on = instance.device_index()
     for device, size in budgets.MEM.items():
@@ -119,7 +117,7 @@ def make_constraints(
         rows.append(Constraint("experts", "", lambda subset: float(subset.bit_count()), budgets.max_experts))
     compilable = budgets.tau is None or budgets.statistic == "category_mean"
     problem = _compile(instance, found) if compilable else None
-    return Constraints(tuple(rows), energy, idle, means, energy_model, budgets, problem)
+    return Constraints(tuple(rows), energy, idle, delay, energy_model, budgets, problem)
 
 
 def _total(column: FloatArray) -> SetFunction:

@@ -7,6 +7,7 @@ the formulas are the field's standard ones.)
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -45,8 +46,9 @@ class Costs:
         return self.prefill + self.decode + self.upload + self.download
 
 
+@lru_cache(maxsize=8)
 def costs(instance: Instance) -> Costs:
-    """Delay and energy tables of an instance."""
+    """Delay and energy tables of an instance; remembered, so do not write into them."""
     prompts = instance.prompts
     columns: list[tuple[FloatArray, ...]] = []
     for expert in instance.experts:
@@ -69,3 +71,11 @@ def category_means(instance: Instance, table: FloatArray) -> FloatArray:
         if total > 0:
             means[c] = prompts.weight[chosen] @ table[chosen] / total
     return means
+
+
+@lru_cache(maxsize=8)
+def means(instance: Instance) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Mean dynamic energy (n,), and mean delay and quality of every category, both (C, n); remembered."""
+    table = costs(instance)
+    energy: FloatArray = instance.prompts.weight @ table.energy
+    return energy, category_means(instance, table.delay), category_means(instance, instance.prompts.Q)
