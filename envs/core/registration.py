@@ -17,6 +17,11 @@ _ENTRY_POINTS = {
         f"{_EXPERTS}.selection:ExpertSelectOnceEnv",
         f"{_EXPERTS}.selection:ExpertSelectOnceVectorEnv",
     ),
+    "edgewise/ExpertRoute-v0": (f"{_EXPERTS}.env:ExpertRouteEnv", f"{_EXPERTS}.env:ExpertRouteVectorEnv"),
+    "edgewise/ExpertTwoLevel-v0": (
+        f"{_EXPERTS}.two_level:ExpertTwoLevelEnv",
+        f"{_EXPERTS}.two_level:ExpertTwoLevelVectorEnv",
+    ),
 }
 
 
