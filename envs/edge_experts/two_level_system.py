@@ -251,6 +251,10 @@ class TwoLevelSystem(System):
                 self._show(batch, i, lane)
         return batch
 
+    def budgets_of(self, lane: int) -> Budgets:
+        """Budgets of a lane's current epoch."""
+        return self._lanes[lane].budgets
+
     def selection(self, lane: int = 0) -> Selection:
         """The certified best subset under a lane's current budgets."""
         return self._solved(float(self._lanes[lane].budgets.E_max or 0.0))
