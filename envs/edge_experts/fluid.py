@@ -152,7 +152,7 @@ def _dual_prices(found: Fluid, use: FloatArray, limits: FloatArray) -> FloatArra
             b_ub=np.array([piece[0] for piece in pieces]),
             bounds=[(None, None), *[(0.0, 1e3)] * len(limits)],
         )
-        if result.x is None or -result.fun <= best_value + 1e-9:
+        if result.x is None or -float(result.fun or 0.0) <= best_value + 1e-9:
             break
         prices = np.asarray(result.x[1:]) / scale
     return best

@@ -10,7 +10,6 @@ import math
 from typing import Any
 
 import numba
-import numpy as np
 
 from ..core.rng import device_key, episode_key, stream_key, uniform
 from .systems import ARRIVAL_STREAM, OUTAGE_STREAM, PROMPT_STREAM, QUALITY_STREAM
@@ -287,7 +286,7 @@ def random_actions(mask, keys, counter, n, k, actions):
             allowed = 0
             for m in range(size):
                 allowed += mask[i, start + m]
-            rank = min(int(uniform(keys[i], np.int64(counter * k + a)) * allowed), allowed - 1)
+            rank = min(int(uniform(keys[i], counter * k + a) * allowed), allowed - 1)
             for m in range(size):
                 if mask[i, start + m]:
                     if rank == 0:

@@ -130,7 +130,7 @@ class SelectionSystem(System):
     def reset(self, mask: NDArray[np.bool_]) -> Batch:
         """See `System.reset`."""
         batch = self._batch()
-        for i in np.flatnonzero(mask):
+        for i in np.flatnonzero(mask).tolist():
             lane = self._lanes[i]
             lane.episode += 1
             self._begin(lane)
@@ -150,7 +150,7 @@ class SelectionSystem(System):
     def step(self, actions: NDArray[np.int64], skip: NDArray[np.bool_]) -> Batch:
         """See `System.step`."""
         batch = self._batch()
-        for i in np.flatnonzero(~skip):
+        for i in np.flatnonzero(~skip).tolist():
             lane, action = self._lanes[i], actions[i]
             quality, refused, over = self._select(lane, action) if self.once else self._add(lane, int(action[0]))
             lane.time += 1.0

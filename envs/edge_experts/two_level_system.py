@@ -162,7 +162,7 @@ class TwoLevelSystem(System):
     def reset(self, mask: NDArray[np.bool_]) -> Batch:
         """See `System.reset`."""
         batch = self._batch()
-        for i in np.flatnonzero(mask):
+        for i in np.flatnonzero(mask).tolist():
             lane = self._lanes[i]
             lane.episode, lane.loaded, lane.epoch = lane.episode + 1, 0, 0
             self._set_budgets(lane)
@@ -172,7 +172,7 @@ class TwoLevelSystem(System):
     def step(self, actions: NDArray[np.int64], skip: NDArray[np.bool_]) -> Batch:
         """See `System.step`."""
         batch = self._batch()
-        for i in np.flatnonzero(~skip):
+        for i in np.flatnonzero(~skip).tolist():
             lane = self._lanes[i]
             assert lane.constraints is not None
             wanted = mask_of(np.flatnonzero(actions[i]).tolist())
