@@ -106,7 +106,7 @@ class Gate(nn.Module):
         if subset is None:
             return np.ones(n, bool)
         chosen = np.isin(np.arange(n), np.asarray(subset, int))
-        if not chosen.any() or len(set(subset)) != int(chosen.sum()):
+        if not chosen.any() or len(subset) != int(chosen.sum()):
             raise InvalidInputError.of("subset", f"different indices in [0, {n - 1}], at least one", subset)
         return chosen
 
