@@ -29,6 +29,7 @@ def make_app() -> SubcommandApp:
     app.command(compare)
     app.command(verify)
     app.command(simulate, name="simulate", help="Run scripted policies in the compiled simulator.")
+    app.command(select)
     app.command(reproduce)
     app.command(bench)
     app.command(envs)
@@ -252,6 +253,45 @@ def simulate_aoi(
     found = simulate(params, policy, wait, horizon=horizon, seeds=seeds, warmup=warmup)
     print_simulation(found, as_json=json)
     return 0
+
+
+def select(
+    instance: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="INSTANCE")],
+    energy: Annotated[float | None, tyro.conf.arg(metavar="JOULES")] = None,
+    delay: Annotated[str | None, tyro.conf.arg(metavar="SECONDS,...")] = None,
+    k: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None,
+    energy_model: Literal["all", "topk"] = "all",
+    eps: float = 0.0,
+    time_limit: float = 60.0,
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+) -> int:
+    """Which language-model experts to run on the edge under energy and delay budgets, with a certificate.
+
+    Args:
+        instance: A JSON file of an instance, or synthetic:SEED.
+        energy: Budget per prompt (J), all selected experts together; default the instance's.
+        delay: Budget of every category (s), separated by commas; default the instance's.
+        k: Experts that answer a prompt; default the instance's.
+        energy_model: all: every selected expert runs on every prompt; topk: the k costliest do.
+        eps: Stop when the value is certified to within this.
+        time_limit: Stop after this time (s) with the best subset found and its bound.
+        json: Print JSON instead of words and a table.
+    """
+    from ..envs.edge_experts.optimum import solve
+    from ..envs.edge_experts.sources import open_instance
+    from .main import INTERRUPTED
+    from .output import print_json
+    from .selection import parse_delays, print_selection
+
+    found_instance = open_instance(instance)
+    given = {"E_max": energy, "tau": parse_delays(delay), "k": k}
+    budgets = found_instance.budgets.changed(**{name: value for name, value in given.items() if value is not None})
+    found = solve(found_instance, budgets, energy_model=energy_model, eps=eps, time_limit=time_limit)
+    if json:
+        print_json(found.as_json())
+    else:
+        print_selection(found)
+    return INTERRUPTED if found.solution.status == "interrupted" else 0
 
 
 def bench(

@@ -230,7 +230,7 @@ def commands(dotted: str) -> str:
     return "\n\n".join(parts)
 
 
-_ORDER = ("train", "evaluate", "report", "compare", "verify", "simulate_aoi", "reproduce", "bench", "envs")
+_ORDER = ("train", "evaluate", "report", "compare", "verify", "simulate_aoi", "select", "reproduce", "bench", "envs")
 _WORDS = {int: "INT", float: "FLOAT", str: "TEXT"}
 
 

@@ -5,11 +5,25 @@ import pettingzoo
 
 _AOI = "edgewise.envs.aoi_offload"
 _CACHING = "edgewise.envs.model_caching"
+_EXPERTS = "edgewise.envs.edge_experts"
 
 _ENTRY_POINTS = {
     "edgewise/AoIOffload-v0": (f"{_AOI}.env:AoIOffloadEnv", f"{_AOI}.env:AoIOffloadVectorEnv"),
     "edgewise/AoIOffloadGame-v0": (f"{_AOI}.stream:AoIOffloadGameEnv", f"{_AOI}.stream:AoIOffloadGameVectorEnv"),
     "edgewise/DutchClock-v0": (f"{_CACHING}.dutch_clock:DutchClockEnv", f"{_CACHING}.dutch_clock:DutchClockVectorEnv"),
+    "edgewise/ExpertSelect-v0": (
+        f"{_EXPERTS}.selection:ExpertSelectEnv",
+        f"{_EXPERTS}.selection:ExpertSelectVectorEnv",
+    ),
+    "edgewise/ExpertSelectOnce-v0": (
+        f"{_EXPERTS}.selection:ExpertSelectOnceEnv",
+        f"{_EXPERTS}.selection:ExpertSelectOnceVectorEnv",
+    ),
+    "edgewise/ExpertRoute-v0": (f"{_EXPERTS}.env:ExpertRouteEnv", f"{_EXPERTS}.env:ExpertRouteVectorEnv"),
+    "edgewise/ExpertTwoLevel-v0": (
+        f"{_EXPERTS}.two_level:ExpertTwoLevelEnv",
+        f"{_EXPERTS}.two_level:ExpertTwoLevelVectorEnv",
+    ),
 }
 
 

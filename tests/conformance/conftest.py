@@ -49,6 +49,13 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "whole-alternating": {"preset": "small", "variant": "alternating", "horizon": 1000.0, "values": "S2"},
         "fine": {"tick": 0.003, "values": "S3", "n_sellers": 7},
     },
+    "edgewise/ExpertRoute-v0": {
+        "groups": {"k": 2, "dynamic": True, "p_fail": 0.2, "tau": (1.0, 4.0, 10.0, 15.0), "quality": "bernoulli"},
+        "per-second": {"objective": "per_second", "queues": False, "instance": "synthetic:1"},
+        "cmdp": {"constraints": "cmdp", "hard_budget": True, "energy_budget": 2000.0, "rate": 2.0},
+    },
+    "edgewise/ExpertSelect-v0": {"topk": {"energy_model": "topk", "reveal_gain": True}},
+    "edgewise/ExpertTwoLevel-v0": {"walk": {"drift": "walk", "epoch_prompts": 5}},
 }
 """Settings beside the defaults, by id; an id that is not here is tested with its defaults."""
 

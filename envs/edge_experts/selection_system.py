@@ -1,0 +1,317 @@
+"""Selecting experts one by one, or all at once, as a `System`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.errors import InvalidInputError
+from .constraints import Constraints, EnergyModel, make_constraints
+from .costs import means
+from .drawn_budgets import BudgetRange
+from .instance import Budgets, FloatArray, Instance
+from .monotone import mask_of, members
+from .objective import value_of_quality
+from .optimum import Selection, solve
+from .systems import Batch, System, binary, check_arrays, check_horizon, discrete
+
+MOST_SHARE = 10.0
+"""Shares of a budget are shown up to this."""
+REFUSED = 1.0
+"""Cost of adding an expert that is selected already or does not fit."""
+
+_ROWS = (
+    ("", "cost"),
+    ("", "duration"),
+    ("", "time"),
+    ("cost_terms", "quality"),
+    ("cost_terms", "refused"),
+    ("", "value"),
+)
+_STATE = (
+    ("seed", np.uint64),
+    ("episode", np.int64),
+    ("subset", np.uint64),
+    ("time", np.float64),
+    ("value", np.float64),
+)
+
+
+@dataclass
+class _Lane:
+    """One episode."""
+
+    subset: int = 0
+    value: float = 0.0
+    time: float = 0.0
+    seed: int = 0
+    episode: int = -1
+    budgets: Budgets = field(default_factory=Budgets)
+    constraints: Constraints | None = None
+    experts: FloatArray = field(default_factory=lambda: np.zeros(0))
+
+
+class SelectionSystem(System):
+    """Lanes in which a subset of experts is built, or given at once.
+
+    Args:
+        instance: experts and prompts.
+        lanes: number of lanes.
+        budgets: the same in every episode, or None to draw them from `ranges`.
+        ranges: where budgets are drawn.
+        energy_model: ``"all"`` or ``"topk"``.
+        reveal_gain: show what every expert would add.
+        once: an action is a whole subset and ends the episode.
+        report_optimum: put the certified optimum of every episode into its numbers.
+        horizon: decisions after which an episode is cut off.
+
+    Raises:
+        InvalidInputError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        instance: Instance,
+        lanes: int,
+        *,
+        budgets: Budgets | None,
+        ranges: BudgetRange,
+        energy_model: EnergyModel,
+        reveal_gain: bool,
+        once: bool,
+        report_optimum: bool,
+        horizon: float,
+    ) -> None:
+        ranges.check(len(instance.categories))
+        self.instance, self.lanes, self.once, self.reveal_gain = instance, lanes, once, reveal_gain
+        self.energy_model: EnergyModel = energy_model
+        self._fixed, self._ranges = budgets, ranges
+        self._report = report_optimum
+        self.horizon = check_horizon(horizon, "decisions")
+        self.rows = (*_ROWS, ("", "f_opt")) if report_optimum else _ROWS  # type: ignore[misc]
+        make_constraints(instance, budgets, energy_model)  # says what does not fit
+        self._gain = value_of_quality(instance).gains()
+        self._lanes = [_Lane() for _ in range(lanes)]
+        self._seeded = False
+        self._optima: dict[Budgets | tuple[Any, ...], Selection] = {}
+        n, categories = instance.n, len(instance.categories)
+        sizes = {"experts": n * (2 * categories + 4), "selected": n, "slack": 1 + categories + len(self._memory())}
+        if reveal_gain:
+            sizes["gain"] = n
+        self.layout, start = {}, 0
+        for name, size in sizes.items():
+            self.layout[name] = slice(start, start + size)
+            start += size
+        self.width, self.n_mask = start, 2 * n if once else n + 1
+
+    def _memory(self) -> dict[str, float]:
+        return (self.instance.budgets if self._fixed is None else self._fixed).MEM
+
+    # --- episodes -----------------------------------------------------------------------------------------------------
+
+    def seed(self, seeds: NDArray[np.uint64]) -> None:
+        """See `System.seed`."""
+        for lane, seed in zip(self._lanes, seeds.tolist(), strict=True):
+            lane.seed, lane.episode = seed, -1
+        self._seeded = True
+
+    @property
+    def seeded(self) -> bool:
+        """See `System.seeded`."""
+        return self._seeded
+
+    def budgets(self, lane: int = 0) -> Budgets:
+        """Budgets of a lane's current episode."""
+        return self._lanes[lane].budgets
+
+    def reset(self, mask: NDArray[np.bool_]) -> Batch:
+        """See `System.reset`."""
+        batch = self._batch()
+        for i in np.flatnonzero(mask).tolist():
+            lane = self._lanes[i]
+            lane.episode += 1
+            self._begin(lane)
+            self._show(batch, i, lane)
+        return batch
+
+    def _begin(self, lane: _Lane) -> None:
+        lane.subset, lane.value, lane.time = 0, 0.0, 0.0
+        if self._fixed is None:
+            lane.budgets = self._ranges.draw(self.instance.budgets, lane.seed, max(lane.episode, 0))
+        else:
+            lane.budgets = self._fixed
+        if self._fixed is None or lane.constraints is None:
+            lane.constraints = make_constraints(self.instance, lane.budgets, self.energy_model)
+            lane.experts = self._features(lane)
+
+    def step(self, actions: NDArray[np.int64], skip: NDArray[np.bool_]) -> Batch:
+        """See `System.step`."""
+        batch = self._batch()
+        for i in np.flatnonzero(~skip).tolist():
+            lane, action = self._lanes[i], actions[i]
+            quality, refused, over = self._select(lane, action) if self.once else self._add(lane, int(action[0]))
+            lane.time += 1.0
+            self._show(batch, i, lane)
+            batch.out[:6, i] = (-quality + refused, 1.0, lane.time, -quality, refused, lane.value)
+            over = over or not (self.once or batch.mask[i, :-1].any())
+            batch.terminated[i], batch.truncated[i] = over, not over and lane.time >= self.horizon
+        return batch
+
+    def _add(self, lane: _Lane, action: int) -> tuple[float, float, bool]:
+        """(quality gained, refusal, over) of adding one expert or stopping."""
+        if action == self.instance.n:
+            return 0.0, 0.0, True
+        if not self._fits(lane)[action]:
+            return 0.0, REFUSED, False
+        lane.subset |= 1 << action
+        before, lane.value = lane.value, self._worth(lane.subset)
+        return lane.value - before, 0.0, False
+
+    def _select(self, lane: _Lane, chosen: NDArray[np.int64]) -> tuple[float, float, bool]:
+        """(quality, normalised violation, over) of a whole subset."""
+        assert lane.constraints is not None
+        lane.subset = mask_of(np.flatnonzero(chosen).tolist())
+        excess = violation(lane.constraints, lane.subset)
+        if excess > 0.0:
+            lane.subset = 0
+            return 0.0, excess, True
+        lane.value = self._worth(lane.subset)
+        return lane.value, 0.0, True
+
+    def _worth(self, subset: int) -> float:
+        return float(self._gain[list(members(subset))].max(axis=0).sum()) if subset else 0.0
+
+    def _fits(self, lane: _Lane) -> NDArray[np.bool_]:
+        """Experts that may be added."""
+        assert lane.constraints is not None
+        found = np.zeros(self.instance.n, bool)
+        if lane.constraints.problem is None or self.energy_model == "topk":
+            for i in range(self.instance.n):
+                found[i] = not lane.subset >> i & 1 and lane.constraints.feasible(lane.subset | 1 << i)
+            return found
+        problem, chosen = lane.constraints.problem(self._gain), list(members(lane.subset))
+        cap = min((int(problem.cap[i]) for i in chosen), default=self.instance.n)
+        found[:] = np.minimum(problem.cap, cap) > len(chosen)
+        for load, limit in zip(problem.load, problem.limit, strict=True):
+            found &= load[chosen].sum() + load <= limit
+        found[chosen] = False
+        return found
+
+    # --- what is shown ------------------------------------------------------------------------------------------------
+
+    def _batch(self) -> Batch:
+        return Batch.make(self.lanes, self.width, len(self.rows), self.n_mask)
+
+    def _features(self, lane: _Lane) -> FloatArray:
+        """Per expert: quality and delay share of every category, energy share, idle power, memory, size."""
+        assert lane.constraints is not None
+        constraints, budgets = lane.constraints, lane.budgets
+        _, delay, quality = means(self.instance)
+        categories = len(self.instance.categories)
+        table = np.zeros((self.instance.n, 2 * categories + 4))
+        table[:, :categories] = quality.T
+        if budgets.tau is not None:
+            alone = budgets.t_gate + delay + budgets.t_agg
+            table[:, categories : 2 * categories] = share(alone.T, np.array(budgets.tau))
+        if budgets.E_max is not None:
+            table[:, 2 * categories] = share(constraints.energy + constraints.idle, np.array(budgets.E_max))
+        for i, expert in enumerate(self.instance.experts):
+            table[i, 2 * categories + 1 :] = expert.P_idle, expert.mem_GB, expert.params_B
+        return table.ravel()
+
+    def _slack(self, lane: _Lane) -> list[float]:
+        """Unused share of energy, of every category's delay, of every limited memory; 1 where there is no budget."""
+        assert lane.constraints is not None
+        rows = {row.name: row for row in lane.constraints.rows}
+        names = ["energy", *(f"delay of {name}" for name in self.instance.categories)]
+        names += [f"memory of {device}" for device in self._memory()]
+        found = []
+        for name in names:
+            row = rows.get(name)
+            if row is None:
+                found.append(1.0)
+            else:
+                found.append(1.0 - row.use(lane.subset) / row.limit if row.limit > 0 else 0.0)
+        return found
+
+    def _show(self, batch: Batch, i: int, lane: _Lane) -> None:
+        """Observation, mask and value of a lane."""
+        obs, layout, n = batch.obs[i], self.layout, self.instance.n
+        obs[layout["experts"]] = lane.experts
+        for j in members(lane.subset):
+            obs[layout["selected"].start + j] = 1.0
+        obs[layout["slack"]] = self._slack(lane)
+        if self.reveal_gain:
+            best = self._gain[list(members(lane.subset))].max(axis=0) if lane.subset else 0.0
+            obs[layout["gain"]] = np.maximum(self._gain - best, 0.0).sum(axis=1)
+        if self.once:
+            batch.mask[i] = True  # for each expert: out or in
+        else:
+            batch.mask[i, :n] = self._fits(lane)
+            batch.mask[i, n] = True
+        batch.out[2, i], batch.out[5, i] = lane.time, lane.value
+        if self._report:
+            batch.out[6, i] = self.optimum(i).solution.value
+
+    def pending(self) -> Batch:
+        """See `System.pending`."""
+        batch = self._batch()
+        for i, lane in enumerate(self._lanes):
+            if lane.constraints is not None:
+                self._show(batch, i, lane)
+        return batch
+
+    def optimum(self, lane: int = 0) -> Selection:
+        """The certified best subset under a lane's budgets; remembered for the last few hundred budgets."""
+        budgets = self._lanes[lane].budgets
+        key = (budgets.E_max, budgets.tau)
+        if key not in self._optima:
+            if len(self._optima) >= 512:
+                self._optima.clear()
+            self._optima[key] = solve(self.instance, budgets, energy_model=self.energy_model)
+        return self._optima[key]
+
+    def parse(self, actions: Any, lanes: int | None) -> NDArray[np.int64]:
+        """See `System.parse`."""
+        n = self.instance.n
+        return binary(actions, n, lanes) if self.once else discrete(actions, n + 1, lanes)
+
+    # --- state --------------------------------------------------------------------------------------------------------
+
+    def get_state(self) -> dict[str, NDArray[Any]]:
+        """See `System.get_state`; budgets follow from seed and episode."""
+        return {name: np.array([getattr(lane, name) for lane in self._lanes], kind) for name, kind in _STATE}
+
+    def set_state(self, state: dict[str, NDArray[Any]]) -> None:
+        """See `System.set_state`."""
+        check_arrays(self.get_state(), state)
+        if (state["subset"] >> np.uint64(self.instance.n)).any() or (state["episode"] < 0).any():
+            raise InvalidInputError("state: a subset holds unknown experts, or no episode has begun")
+        for i, lane in enumerate(self._lanes):
+            lane.seed, lane.episode = int(state["seed"][i]), int(state["episode"][i])
+            self._begin(lane)
+            lane.subset, lane.time = int(state["subset"][i]), float(state["time"][i])
+            lane.value = self._worth(lane.subset)
+        self._seeded = True
+
+
+def share(use: FloatArray, limit: FloatArray) -> FloatArray:
+    """Use over budget, at most `MOST_SHARE`."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio: FloatArray = np.nan_to_num(use / limit, nan=0.0, posinf=MOST_SHARE)
+    return np.minimum(ratio, MOST_SHARE)
+
+
+def violation(constraints: Constraints, subset: int) -> float:
+    """How far a subset exceeds its budgets: the sum of relative excesses, 0 where it is feasible.
+
+    A budget of 0 that is exceeded counts 1.
+    """
+    total = 0.0
+    for row in constraints.rows:
+        if not row.holds(subset):
+            total += row.use(subset) / row.limit - 1.0 if row.limit > 0 else 1.0
+    return total

@@ -1,0 +1,282 @@
+"""Selecting experts, and both time scales: masks, telescoping, optima, drift (tests E2, E4 to E7 and E11)."""
+
+from __future__ import annotations
+
+import gymnasium
+import numpy as np
+import pytest
+
+import edgewise  # noqa: F401  # registers the ids
+from edgewise.envs.core.errors import InvalidInputError
+from edgewise.envs.edge_experts.constraints import make_constraints
+from edgewise.envs.edge_experts.drawn_budgets import BudgetRange
+from edgewise.envs.edge_experts.instance import Budgets
+from edgewise.envs.edge_experts.monotone import mask_of
+from edgewise.envs.edge_experts.objective import value_of_quality
+from edgewise.envs.edge_experts.optimum import solve
+from edgewise.envs.edge_experts.synthetic import DELAY_BUDGETS, synthetic
+
+SELECT, ONCE, TWO = "edgewise/ExpertSelect-v0", "edgewise/ExpertSelectOnce-v0", "edgewise/ExpertTwoLevel-v0"
+MID = {"E_max": 1000.0, "tau": DELAY_BUDGETS["mid"]}
+
+
+@pytest.fixture(scope="module")
+def instance():
+    return synthetic(0, prompts=300)
+
+
+def episode(env, choose, **reset):
+    """(return, selected experts) of an episode."""
+    _, info = env.reset(**reset)
+    total, chosen, over = 0.0, [], False
+    while not over:
+        action = choose(info["action_mask"], chosen)
+        _, reward, terminated, truncated, info = env.step(action)
+        total, over = total + float(reward), terminated or truncated
+        chosen += [action] if action < 12 else []
+    return total, chosen
+
+
+@pytest.mark.parametrize("fields", [{}, {"energy_model": "topk"}, {"budgets": MID | {"statistic": "p95"}}])
+def test_the_mask_leaves_out_just_what_is_selected_or_does_not_fit(instance, fields):
+    """E4, E5 and E6 on random episodes."""
+    env = gymnasium.make(SELECT, instance=instance, **fields).unwrapped
+    rng, f = np.random.default_rng(0), value_of_quality(instance)
+    for seed in range(3):
+        env.reset(seed=seed)
+        constraints = make_constraints(instance, env.budgets, fields.get("energy_model", "all"))
+
+        def choose(mask, chosen, constraints=constraints):
+            subset = mask_of(chosen)
+            fits = [not subset >> i & 1 and constraints.feasible(subset | 1 << i) for i in range(12)]
+            assert mask.tolist() == [*fits, True]
+            assert (env.action_masks() == mask).all()
+            return int(rng.choice(np.flatnonzero(mask)))
+
+        total, chosen = episode(env, choose, seed=seed)
+        assert total == pytest.approx(f(mask_of(chosen)), abs=1e-9)
+        assert total <= env.selection().solution.value + 1e-9
+
+
+def test_replaying_the_optimum_in_any_order_attains_it(instance):
+    env = gymnasium.make(SELECT, instance=instance, budgets=MID).unwrapped
+    env.reset(seed=0)
+    optimum = env.optimum()
+    assert optimum.gap == 0
+    best = list(env.selection().solution.subset)
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        order = [*rng.permutation(best).tolist(), 12]
+        total, chosen = episode(env, lambda mask, chosen, order=order: order[len(chosen)], seed=0)
+        assert total == pytest.approx(-optimum.value, abs=1e-9)
+        assert sorted(chosen) == best
+
+
+def test_zero_budgets_leave_only_stopping_and_infinite_ones_take_everything(instance):
+    """E7."""
+    env = gymnasium.make(SELECT, instance=instance, budgets={"E_max": 0.0}).unwrapped
+    _, info = env.reset(seed=0)
+    assert info["action_mask"].tolist() == [False] * 12 + [True]
+    _, reward, terminated, _, _ = env.step(12)
+    assert (float(reward), terminated) == (0.0, True)
+    env = gymnasium.make(SELECT, instance=instance, budgets={}).unwrapped
+    total, chosen = episode(env, lambda mask, chosen: int(np.flatnonzero(mask)[0]), seed=0)
+    assert chosen == list(range(12))
+    assert total == pytest.approx(-env.optimum().value, abs=1e-9)
+
+
+def test_an_expert_that_does_not_fit_costs_one_and_changes_nothing(instance):
+    env = gymnasium.make(SELECT, instance=instance, budgets=MID).unwrapped
+    before, info = env.reset(seed=0)
+    refused = int(np.flatnonzero(~info["action_mask"])[0])
+    obs, reward, terminated, truncated, info = env.step(refused)
+    assert float(reward) == -1.0
+    assert info["cost_terms"] == {"quality": 0.0, "refused": 1.0}
+    assert not terminated
+    assert not truncated
+    assert (obs == before).all()
+
+
+def test_the_observation_says_what_it_promises(instance):
+    env = gymnasium.make(SELECT, instance=instance, budgets=MID, reveal_gain=True).unwrapped
+    env.reset(seed=0)
+    obs, *_ = env.step(10)
+    f, layout = value_of_quality(instance), env.layout
+    assert obs[layout["selected"]].tolist() == [float(i == 10) for i in range(12)]
+    gains = [f(1 << 10 | 1 << i) - f(1 << 10) for i in range(12)]
+    assert obs[layout["gain"]] == pytest.approx(gains, abs=1e-6)
+    constraints = make_constraints(instance, Budgets(**MID))
+    slack = [1 - row.use(1 << 10) / row.limit for row in constraints.rows]
+    assert obs[layout["slack"]] == pytest.approx(slack, abs=1e-6)
+    experts = obs[layout["experts"]].reshape(12, -1)
+    assert experts[:, 8] == pytest.approx(constraints.energy / 1000.0, rel=1e-5)
+    assert "gain" not in gymnasium.make(SELECT, instance=instance).unwrapped.layout
+
+
+def test_drawn_budgets_cover_the_golden_ones_and_differ_by_episode():
+    ranges = BudgetRange.of(synthetic(0))
+    drawn = [ranges.draw(Budgets(), seed, 0) for seed in range(400)]
+    energies = np.array([budgets.E_max for budgets in drawn])
+    taus = np.array([budgets.tau for budgets in drawn])
+    assert 250 <= energies.min() < 300
+    assert 6500 < energies.max() <= 8000
+    assert (taus >= np.array(DELAY_BUDGETS["tight"]) - 1e-9).all()
+    assert (taus <= np.array(DELAY_BUDGETS["loose"]) + 1e-9).all()
+    assert ranges.draw(Budgets(), 0, 0) == drawn[0] != ranges.draw(Budgets(), 0, 1)
+
+
+def test_the_optimum_can_be_reported(instance):
+    env = gymnasium.make(SELECT, instance=instance, report_optimum=True).unwrapped
+    _, info = env.reset(seed=4)
+    assert info["f_opt"] == solve(instance, env.budgets).solution.value
+    assert env.step(12)[-1]["f_opt"] == info["f_opt"]
+
+
+def test_a_whole_subset_is_worth_its_value_or_its_violation(instance):
+    env = gymnasium.make(ONCE, instance=instance, budgets=MID).unwrapped
+    env.reset(seed=0)
+    best = env.selection().solution
+    action = np.array([i in best.subset for i in range(12)], np.int8)
+    _, reward, terminated, _, info = env.step(action)
+    assert terminated
+    assert float(reward) == pytest.approx(best.value, abs=1e-9)
+    env.reset()
+    _, reward, _, _, info = env.step(np.ones(12, np.int8))
+    rows = make_constraints(instance, Budgets(**MID)).rows
+    excess = sum(max(row.use((1 << 12) - 1) / row.limit - 1, 0) for row in rows)
+    assert float(reward) == pytest.approx(-excess)
+    assert info["value"] == 0
+
+
+# --- both time scales -----------------------------------------------------------------------------------------------
+
+
+def test_tightening_the_budget_never_raises_the_value_and_forces_a_change(instance):
+    """E11."""
+    env = gymnasium.make(TWO, instance=instance).unwrapped
+    env.reset(seed=0)
+    energy = make_constraints(instance).energy
+    solved = {}
+    for _ in range(25):
+        found = env.selection()
+        solved[env._system.budgets_of(0).E_max] = found.solution
+        env.step(np.array([i in found.solution.subset for i in range(12)], np.int8))
+    budgets = sorted(solved)
+    assert len(budgets) > 10
+    values = [solved[budget].value for budget in budgets]
+    assert values == sorted(values)
+    for budget in budgets:
+        assert energy[list(solved[budget].subset)].sum() <= budget
+    top = solved[budgets[-1]]
+    below = float(energy[list(top.subset)].sum()) * 0.999
+    tighter = solve(instance, Budgets(E_max=below, tau=DELAY_BUDGETS["mid"])).solution
+    assert tighter.subset != top.subset
+    assert tighter.value <= top.value
+
+
+@pytest.mark.parametrize("drift", ["sinusoid", "walk", "none"])
+def test_drifts_stay_within_their_amplitude(instance, drift):
+    env = gymnasium.make(TWO, instance=instance, drift=drift, amplitude=0.5, epoch_prompts=1).unwrapped
+    _, info = env.reset(seed=1)
+    levels = [np.log(info["energy_budget"] / 1000.0)]
+    for _ in range(40):
+        obs, *_ = env.step(np.zeros(12, np.int8))
+        levels.append(float(obs[env.layout["budget"]][0]))
+    assert max(map(abs, levels)) <= 0.5 + 1e-6
+    assert (np.ptp(levels) > 0.3) == (drift != "none")
+
+
+def test_loading_is_paid_once_and_refused_selections_load_nothing(instance):
+    env = gymnasium.make(TWO, instance=instance, drift="none", epoch_prompts=20).unwrapped
+    env.reset(seed=0)
+    one = np.array([1] + [0] * 11, np.int8)
+    *_, info = env.step(one)
+    memory = instance.experts[0].mem_GB
+    assert info["loading_s"] == pytest.approx(memory / 2.0)
+    assert info["loading_J"] == pytest.approx(20.0 * memory / 2.0)
+    *_, info = env.step(one)
+    assert info["loading_J"] == 0
+    assert info["quality"] > 0
+    obs, reward, _, _, info = env.step(np.ones(12, np.int8))
+    assert info["quality"] == 0
+    assert info["cost_terms"]["violation"] > 0
+    assert float(reward) == -info["cost_terms"]["violation"]
+    assert not obs[env.layout["loaded"]].any()
+
+
+def test_no_policy_beats_the_bound_of_the_lenient_budgets(instance):
+    env = gymnasium.make(TWO, instance=instance, horizon=40).unwrapped
+    env.reset(seed=0)
+    costs = []
+    for _ in range(40):
+        best = env.selection().solution.subset
+        *_, info = env.step(np.array([i in best for i in range(12)], np.int8))
+        costs.append(info["cost"])
+    assert np.mean(costs) >= env.optimum().bound - 3 * np.std(costs) / np.sqrt(40)
+
+
+def test_the_gate_of_an_instance_routes(instance):
+    perfect = instance.with_scores(instance.prompts.Q)
+    means = []
+    for gate in (instance, perfect):
+        env = gymnasium.make(TWO, instance=gate, drift="none", budgets={"E_max": 1e9}, epoch_prompts=2000).unwrapped
+        env.reset(seed=0)
+        *_, info = env.step(np.ones(12, np.int8))
+        means.append(float(info["quality"]))
+    assert means[1] > means[0]
+    assert means[1] == pytest.approx(value_of_quality(instance)((1 << 12) - 1), abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("id", "fields", "words"),
+    [
+        (SELECT, {"budgets": {"E_maxx": 1}}, "E_max"),
+        (SELECT, {"budgets": 3}, "budgets"),
+        (SELECT, {"budgets": {"tau": (1,)}}, "4 numbers"),
+        (SELECT, {"energy_range": (5.0, 1.0)}, "energy_range"),
+        (SELECT, {"energy_range": 5.0}, "energy_range"),
+        (SELECT, {"delay_range": ((1, 1), (2, 2))}, "delay_range"),
+        (SELECT, {"energy_model": "some"}, "energy_model"),
+        (SELECT, {"horizon": 0}, "horizon"),
+        (ONCE, {"instance": "synthetic:-1"}, "SEED"),
+        (TWO, {"drift": "jump"}, "drift"),
+        (TWO, {"amplitude": -1}, "amplitude"),
+        (TWO, {"period": 0}, "period"),
+        (TWO, {"epoch_prompts": 0}, "epoch_prompts"),
+        (TWO, {"budgets": {"tau": (1, 2, 3, 4)}}, "E_max"),
+    ],
+)
+def test_bad_arguments_are_refused_with_the_field_named(id, fields, words):
+    with pytest.raises(InvalidInputError, match=words):
+        gymnasium.make(id, disable_env_checker=True, **fields)
+
+
+@pytest.mark.parametrize(
+    ("id", "actions"),
+    [
+        (SELECT, (-1, 13, 1.0, None, [1], "a")),
+        (ONCE, (1, [1] * 11, [2] * 12, [0.5] * 12, None)),
+        (TWO, (0, np.zeros((1, 12), int), [-1] * 12)),
+    ],
+)
+def test_bad_actions_are_refused_and_nothing_moves(instance, id, actions):
+    env = gymnasium.make(id, instance=instance, disable_env_checker=True).unwrapped
+    env.reset(seed=0)
+    before = env.get_state()
+    for action in actions:
+        with pytest.raises(InvalidInputError, match="action"):
+            env.step(action)
+    assert all((array == before[name]).all() for name, array in env.get_state().items())
+
+
+@pytest.mark.parametrize(
+    ("id", "name", "bad"), [(SELECT, "subset", 1 << 40), (TWO, "loaded", 1 << 40), (TWO, "epoch", 999)]
+)
+def test_damaged_states_are_refused(instance, id, name, bad):
+    env = gymnasium.make(id, instance=instance).unwrapped
+    env.reset(seed=0)
+    state = env.get_state()
+    with pytest.raises(InvalidInputError, match="state"):
+        env.set_state(state | {name: np.array([bad], state[name].dtype)})
+    with pytest.raises(InvalidInputError, match="state"):
+        env.set_state({})
