@@ -18,7 +18,7 @@ from edgewise.envs.testing.lanes import batch_actions
 
 EXPECTED = {
     "Box observation space maximum value is infinity": "delays and ages have no upper bound",
-    "Box observation space minimum value is -infinity": "features and logits have no bounds, nor have overdrawn budgets",
+    "Box observation space minimum value is -infinity": "features, logits and overdrawn budgets have no bounds",
     "Box observation space maximum and minimum values are equal": "the index of a lone device can only be 0",
     "we recommend using a symmetric and normalized space": "a wait is in seconds, in [0, Z_max]",
 }
