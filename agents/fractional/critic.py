@@ -1,6 +1,7 @@
 """Least-squares temporal differences for ratio objectives: values of cost and of duration, priced when read."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +75,8 @@ class FractionalLSTD:
         self.matrix, self.targets = keep * self.matrix + matrix, keep * self.targets + targets
         self.square, self.weight = keep * self.square + pool(weight @ features**2), keep * self.weight + total
         regular = self.ridge * (self.square + 1e-9 * self.weight)
-        self.solution = np.linalg.lstsq(self.matrix + np.diag(regular), self.targets, rcond=None)[0]
+        solution: NDArray[Any] = np.linalg.lstsq(self.matrix + np.diag(regular), self.targets, rcond=None)[0]
+        self.solution = solution
 
     def values(self, features: FloatArray, ratio: float) -> FloatArray:
         """Values -(N - ratio D) of features (..., width)."""

@@ -132,7 +132,7 @@ class HybridActor(nn.Module):
         assert isinstance(first, StackedLinear)
         old, new = features.var + features.EPSILON, var + features.EPSILON
         weight = first.weight[:, features.n_kinds :]
-        first.bias += (((mean - features.mean) / old.sqrt()) @ weight.double()).unsqueeze(1).float()
+        first.bias.add_((((mean - features.mean) / old.sqrt()) @ weight.double()).unsqueeze(1).float())
         weight.mul_((new / old).sqrt().unsqueeze(-1).float())
         features.mean.copy_(mean)
         features.var.copy_(var)
