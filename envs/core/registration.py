@@ -4,10 +4,12 @@ import gymnasium
 import pettingzoo
 
 _AOI = "edgewise.envs.aoi_offload"
+_CACHING = "edgewise.envs.model_caching"
 
 _ENTRY_POINTS = {
     "edgewise/AoIOffload-v0": (f"{_AOI}.env:AoIOffloadEnv", f"{_AOI}.env:AoIOffloadVectorEnv"),
     "edgewise/AoIOffloadGame-v0": (f"{_AOI}.stream:AoIOffloadGameEnv", f"{_AOI}.stream:AoIOffloadGameVectorEnv"),
+    "edgewise/ModelCaching-v0": (f"{_CACHING}.env:ModelCachingEnv", f"{_CACHING}.env:ModelCachingVectorEnv"),
 }
 
 

@@ -1,0 +1,87 @@
+"""What every vector environment of the suite reads from its caller: seeds, reset masks, autoreset modes."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+
+from .errors import InvalidInputError
+
+SEED_LIMIT = 1 << 64
+
+
+def check_seed(seed: Any) -> int:
+    """A lane's seed.
+
+    Raises:
+        InvalidInputError: not an integer in [0, 2^64).
+    """
+    try:
+        value = operator.index(seed)
+    except TypeError:
+        raise InvalidInputError.of("seed", "an integer in [0, 2^64)", seed) from None
+    if not 0 <= value < SEED_LIMIT:
+        raise InvalidInputError.of("seed", "an integer in [0, 2^64)", seed)
+    return value
+
+
+def lane_seeds(seed: Any, lanes: int) -> NDArray[np.uint64]:
+    """Seeds of all lanes: an integer s gives lane i the seed s + i, a list gives each its own.
+
+    Raises:
+        InvalidInputError: a seed is not an integer in [0, 2^64), or the list has the wrong length.
+    """
+    if np.ndim(seed) == 0:
+        first = check_seed(seed)
+        return np.array([(first + i) % SEED_LIMIT for i in range(lanes)], np.uint64)
+    if len(seed) != lanes:
+        raise InvalidInputError.of("seed", f"one integer or a list of {lanes}", f"{len(seed)} seeds")
+    return np.array([check_seed(s) for s in seed], np.uint64)
+
+
+def reset_mask(options: dict[str, Any] | None, lanes: int) -> NDArray[np.bool_]:
+    """The lanes to reset: ``options["reset_mask"]``, or all.
+
+    Raises:
+        InvalidInputError: the mask is no bool array (lanes,), or selects nobody.
+    """
+    mask = (options or {}).get("reset_mask")
+    if mask is None:
+        return np.ones(lanes, bool)
+    mask = np.asarray(mask)
+    if mask.shape != (lanes,) or mask.dtype != bool or not mask.any():
+        raise InvalidInputError.of("reset_mask", f"a bool array of shape ({lanes},) with a True", mask)
+    return mask
+
+
+def autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
+    """An autoreset mode by member, value or name.
+
+    Raises:
+        InvalidInputError: there is no such mode.
+    """
+    try:
+        return AutoresetMode(mode)
+    except ValueError:
+        try:
+            return AutoresetMode[str(mode).upper()]
+        except KeyError:
+            allowed = ", ".join(known.name for known in AutoresetMode)
+            raise InvalidInputError.of("autoreset_mode", f"one of {allowed}", mode) from None
+
+
+def check_lanes(num_envs: Any, max_episode_steps: Any) -> int:
+    """The number of lanes of a vector environment.
+
+    Raises:
+        InvalidInputError: not a positive integer, or a step limit is given (episodes end at the horizon).
+    """
+    if isinstance(num_envs, bool) or not isinstance(num_envs, int | np.integer) or num_envs < 1:
+        raise InvalidInputError.of("num_envs", "a positive integer", num_envs)
+    if max_episode_steps is not None:
+        raise InvalidInputError.of("max_episode_steps", "None: an episode ends at its horizon", max_episode_steps)
+    return int(num_envs)
