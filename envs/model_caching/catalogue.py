@@ -80,7 +80,7 @@ ACCURACY: dict[str, tuple[tuple[int, ...], ...]] = {
     ),
 }
 
-# Least-squares fits A(j) = limit - (limit - start) exp(-j / tau) of these rows: (start, limit, tau). A test repeats them.
+# Least-squares fits A(j) = limit - (limit - start) exp(-j / tau) of these rows: (start, limit, tau).
 FITS: dict[str, tuple[tuple[float, float, float], ...]] = {
     "lamda": (
         (0.440, 0.580, 4.98),

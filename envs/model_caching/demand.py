@@ -7,7 +7,7 @@ import math
 import numba
 
 from ..core.rng import device_key, episode_key, uniform
-from .state import BURST, DEMAND, MARKOV, POPULARITY, TRACE
+from .state import BURST, DEMAND, MARKOV, POPULARITY, TRACE, World
 
 compiled = numba.njit(cache=True, error_model="numpy")
 inlined = numba.njit(inline="always", cache=True, error_model="numpy")
@@ -112,3 +112,50 @@ def draw_demand(w, i):
         for j in range(w.agent.shape[1]):
             agent = w.agent[i, j]
             agent["seen"], agent["seen_input"] = agent["demand"], agent["input"]
+
+
+@compiled
+def write_episode(
+    lane, agent, resident, fresh, static, model, order, group, hungry, rate, trace_count, trace_tokens, params,
+    requests, inputs, thoughts, growths,
+):  # fmt: skip
+    """Write the demand of lane 0's episode slot by slot.
+
+    Args:
+        lane: the arrays of `World`, in order, up to ``params``; seed and episode of lane 0 are set already.
+        agent: see `World`.
+        resident: see `World`.
+        fresh: see `World`.
+        static: see `World`.
+        model: see `World`.
+        order: see `World`.
+        group: see `World`.
+        hungry: see `World`.
+        rate: see `World`.
+        trace_count: see `World`.
+        trace_tokens: see `World`.
+        params: see `World`.
+        requests: (T, I) int32, written.
+        inputs: (T, I) float64, written: input sizes, tokens.
+        thoughts: (T, I) float64, written: tokens per path.
+        growths: (T, I) float64, written: context per locally served request, tokens.
+    """
+    w = World(
+        lane, agent, resident, fresh, static, model, order, group, hungry, rate, trace_count, trace_tokens, params
+    )
+    start_demand(w, 0)
+    for t in range(requests.shape[0]):
+        lane[0]["time"] = t
+        draw_demand(w, 0)
+        for j in range(requests.shape[1]):
+            requests[t, j] = agent[0, j]["demand"]
+            inputs[t, j] = agent[0, j]["input"]
+            thoughts[t, j] = agent[0, j]["thought"]
+            growths[t, j] = agent[0, j]["growth"]
+
+
+@compiled
+def fill_uniforms(key, counters, out):
+    """Write the draws of one stream at many counters, arrays (n,)."""
+    for i in range(counters.shape[0]):
+        out[i] = uniform(key, counters[i])

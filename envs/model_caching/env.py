@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from ..core.errors import InvalidInputError
 from ..core.lanes import autoreset_mode as parse_mode
 from ..core.lanes import check_lanes, check_seed, lane_seeds, reset_mask
+from ..core.optimum import Optimum
+from .optimum import TIME_LIMIT, solve
 from .params import CachingParams
 from .simulator import Buffers, Simulator
 from .state import CONTEXT, INPUT, KAPPA, SEEN, SIZE, TIME, observation_width
@@ -42,9 +44,7 @@ def make_params(preset: str, params: CachingParams | None, overrides: dict[str, 
 def action_space(params: CachingParams) -> spaces.Dict:
     """Cache bits and local shares, one each per agent."""
     count = params.n_agents
-    return spaces.Dict(
-        {"cache": spaces.MultiBinary(count), "local_share": spaces.Box(0.0, 1.0, (count,), np.float32)}
-    )
+    return spaces.Dict({"cache": spaces.MultiBinary(count), "local_share": spaces.Box(0.0, 1.0, (count,), np.float32)})
 
 
 def observation_space(params: CachingParams) -> spaces.Box:
@@ -249,6 +249,23 @@ class ModelCachingEnv(gymnasium.Env[Obs, dict[str, Any]]):
 
     # --- inspection ---------------------------------------------------------------------------------------------------
 
+    def optimum(self, *, time_limit: float = TIME_LIMIT) -> Optimum:
+        """Certified lower bound on the cost per slot of this episode's demand; see `optimum.solve`.
+
+        Args:
+            time_limit: of the solver, s.
+
+        Returns:
+            Value of the better of look-ahead and the programme's own plan, and the bound. Before the first reset the
+            episode is the first one of seed 0.
+
+        Raises:
+            InvalidInputError: the horizon is too long for the programme.
+        """
+        lane = self._simulator.world.lane[0]
+        seed, episode = int(lane["seed"]), max(0, int(lane["episode"]))
+        return solve(self.params, seed, episode, horizon=self._simulator.horizon, time_limit=time_limit)
+
     def get_state(self) -> dict[str, NDArray[Any]]:
         """A copy of the whole simulator state."""
         return self._simulator.get_state()
@@ -401,5 +418,3 @@ class ModelCachingVectorEnv(VectorEnv[Obs, dict[str, Any], NDArray[Any]]):
         """
         self._simulator.set_state(state)
         self._done = self._simulator.done()
-
-

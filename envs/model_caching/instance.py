@@ -41,8 +41,8 @@ def draw_instance(params: CachingParams) -> NDArray[np.void]:
     """The agents of an instance, (I,) records of type `STATIC`.
 
     Models, input sizes and data sets are random but spread evenly: equal shares of the agents for every model and data
-    set, and one input size in each of I equal parts of its range. So instances differ in who has what, not in how
-    large the models are on the whole. The three are independent of each other and of the demand.
+    set, and for each model one input size in each of as many equal parts of the range as it has agents. So instances
+    differ in who has what, not in how large models and inputs are on the whole. All is independent of the demand.
     """
     count = params.n_agents
     agents = np.zeros(count, STATIC)
@@ -50,11 +50,15 @@ def draw_instance(params: CachingParams) -> NDArray[np.void]:
     models = [MODELS[name] for name in params.models]
     model_rank, input_rank, dataset_rank = (_permutation(params.instance_seed, part, count) for part in range(3))
     jitter = np.uint64(stream_key(np.uint64(params.instance_seed), 0, INSTANCE, 3))
-    for i, agent in enumerate(agents):
-        number = model_rank[i] * len(models) // count
+    numbers = [
+        (rank * len(models) + len(models) - 1) // count for rank in model_rank
+    ]  # the last models get what is left
+    for i, (number, agent) in enumerate(zip(numbers, agents, strict=True)):
         model = models[number]
         agent["model"] = number
-        agent["input"] = low + _pick((input_rank[i] + uniform(jitter, i)) / count, high - low + 1)
+        same = [k for k in range(count) if numbers[k] == number]
+        place = sum(input_rank[k] < input_rank[i] for k in same)
+        agent["input"] = low + _pick((place + uniform(jitter, i)) / len(same), high - low + 1)
         agent["dataset"] = dataset_rank[i] % len(DATASETS)
         start, limit, tau = FITS[model.tier][agent["dataset"]]
         alpha = start if params.alpha is None else params.alpha[number]

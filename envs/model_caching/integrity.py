@@ -1,4 +1,4 @@
-"""Is a saved state one that the simulator can have written? Compiled code follows its indices without a bounds check."""
+"""Is a saved state one that the simulator can have written? Compiled code follows its indices unchecked."""
 
 from __future__ import annotations
 

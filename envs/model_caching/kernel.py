@@ -303,7 +303,9 @@ def reset_lanes(
         obs: (L, D) float32, written.
         out: (OUT_ROWS, L) float64, written: zeros.
     """
-    w = World(lane, agent, resident, fresh, static, model, order, group, hungry, rate, trace_count, trace_tokens, params)
+    w = World(
+        lane, agent, resident, fresh, static, model, order, group, hungry, rate, trace_count, trace_tokens, params
+    )
     for i in range(lane.shape[0]):
         if mask[i]:
             lane[i]["time"] = lane[i]["done"] = 0
@@ -340,7 +342,9 @@ def observe_lanes(
         params: see `World`.
         obs: (L, D) float32, written.
     """
-    w = World(lane, agent, resident, fresh, static, model, order, group, hungry, rate, trace_count, trace_tokens, params)
+    w = World(
+        lane, agent, resident, fresh, static, model, order, group, hungry, rate, trace_count, trace_tokens, params
+    )
     for i in range(lane.shape[0]):
         _observe(w, i, obs)
 
@@ -378,7 +382,9 @@ def step_lanes(
         (lane, agent, code) of the first invalid entry, 1 for a cache bit and 2 for a share, and then nothing was done;
         else (0, 0, 0).
     """
-    w = World(lane, agent, resident, fresh, static, model, order, group, hungry, rate, trace_count, trace_tokens, params)
+    w = World(
+        lane, agent, resident, fresh, static, model, order, group, hungry, rate, trace_count, trace_tokens, params
+    )
     for i in range(lane.shape[0]):
         if not skip[i]:
             for j in range(agent.shape[1]):

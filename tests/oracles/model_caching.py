@@ -64,7 +64,9 @@ class Reference:
             setattr(self, field, agents[field].tolist())
         self.models, self.name = range(len(params.models)), params.models
         order = sorted(self.ids, key=lambda i: (self.memory[i], i))
-        self.groups = [[i for i in order if self.memory[i] == size] for size in dict.fromkeys(map(self.memory.__getitem__, order))]
+        self.groups = [
+            [i for i in order if self.memory[i] == size] for size in dict.fromkeys(map(self.memory.__getitem__, order))
+        ]
         self.hungry = sorted(self.ids, key=lambda i: (-self.energy_out[i], i))
         self.weight = {self.model[i]: self.memory[i] for i in self.ids}  # GB per model in use
         self.rates = params.rates().tolist()
@@ -145,7 +147,11 @@ class Reference:
                             used += size
                             plan[i] = 1
                             held[self.model[i]] += 1
-        before = {m: sum(self.cache[i] for i in self.ids if self.model[i] == m) for m in self.models} if p.weights_shared else None
+        before = (
+            {m: sum(self.cache[i] for i in self.ids if self.model[i] == m) for m in self.models}
+            if p.weights_shared
+            else None
+        )
         served = [0.0] * p.n_agents
         for i in self.ids:
             if not plan[i] or not self.demand[i]:
