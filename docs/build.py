@@ -230,7 +230,8 @@ def commands(dotted: str) -> str:
     return "\n\n".join(parts)
 
 
-_ORDER = ("train", "evaluate", "report", "compare", "verify", "simulate_aoi", "reproduce", "bench", "envs")
+_ORDER = ("train", "evaluate", "report", "compare", "verify")
+_ORDER += ("simulate_aoi", "simulate_caching", "reproduce", "bench", "envs")
 _WORDS = {int: "INT", float: "FLOAT", str: "TEXT"}
 
 

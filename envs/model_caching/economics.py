@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .instance import draw_instance
 from .params import CachingParams
+from .scripted import fill_rows
 from .workload import Demand
 
 Floats = NDArray[np.float64]
@@ -34,7 +35,7 @@ class Economics:
 
     def __init__(self, params: CachingParams) -> None:
         self.params, self.static = params, draw_instance(params)
-        self.size, self.model = self.static["memory"], self.static["model"]
+        self.size, self.model = self.static["memory"].copy(), self.static["model"].copy()
         self.reserve = self.static["kv"] * self.static["window"]
         per_load = params.lambda_MB * 1000.0 * self.size if params.switching == "per_mb" else params.lambda_load
         self.reload: Floats = np.broadcast_to(params.weight_switching * per_load, self.size.shape)
@@ -109,18 +110,11 @@ class Economics:
         footprint = self.size + self.reserve
         density = np.where(net > 0, net / footprint, np.where(resident, -1.0, -np.inf))
         order = np.argsort(-density, axis=1, kind="stable")
-        rows = np.arange(len(value))
         chosen = np.zeros(value.shape, bool)
-        used = np.zeros(len(value))
-        held = np.zeros((len(value), len(self.params.models)), bool)
-        for position in range(value.shape[1]):
-            agent = order[:, position]
-            there = held[rows, self.model[agent]] if self.params.weights_shared else False
-            extra = np.where(there, 0.0, self.size[agent]) + self.reserve[agent]
-            take = (density[rows, agent] > -np.inf) & (used + extra <= self.capacity)
-            used += np.where(take, extra, 0.0)
-            chosen[rows[take], agent[take]] = True
-            held[rows[take], self.model[agent[take]]] = True
+        p = self.params
+        fill_rows(
+            order, density, self.size, self.reserve, self.model, len(p.models), p.weights_shared, self.capacity, chosen
+        )
         return chosen
 
     def _held(self, resident: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -131,7 +131,6 @@ class CachingParams(BaseModel):
     trace_start: Literal["random", "first"] = Field("random", description="[-] where in the trace an episode begins")
     trace_speedup: float = Field(1.0, gt=0, le=1e6, description="[-] time compression")
     trace_keep: float = Field(1.0, gt=0, le=1, description="[-] share of the requests that is kept")
-    trace_gap_s: float = Field(1800.0, gt=0, le=1e9, description="[s] longest pause within a session of BurstGPT")
 
     @field_validator("models")
     @classmethod

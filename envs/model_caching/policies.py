@@ -18,8 +18,9 @@ policy                 what it does
 ``density_memoryless[:C:M]``  density knapsack on C times the slot's demand plus M requests: causal and memoryless
 ====================== ===============================================================================================
 
-On-demand policies serve the agents with demand in descending order of demand; every policy serves all that it can where
-that is cheaper than the cloud. The sources of the first five are arXiv 2501.14205 and 2403.05826.
+On-demand policies take the agents with demand in descending order of demand, and serve whatever is resident here; the
+others serve all or nothing of an agent, whichever is cheaper in this slot. The first five are those of
+arXiv 2501.14205 and 2403.05826.
 """
 
 from __future__ import annotations
@@ -137,7 +138,7 @@ class ScriptedPolicy:
         if self.name in NEED_FUTURE and (self._demands is None or len(self._demands) != len(batch)):
             raise InvalidInputError(f"{self.name} needs reset(demands) with one demand for each of {len(batch)} rows")
         cache = self._choose(resident, requests, kappa, tokens)
-        share = self._worth(requests, tokens, kappa) > 0.0
+        share = np.ones(cache.shape, bool) if self.name in ON_DEMAND else self._worth(requests, tokens, kappa) > 0.0
         self._time += 1
         action: dict[str, Any] = {"cache": cache.astype(np.int8), "local_share": share.astype(np.float32)}
         return action if np.ndim(obs) == 2 else {key: value[0] for key, value in action.items()}

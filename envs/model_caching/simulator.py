@@ -80,9 +80,7 @@ class Simulator:
     def __init__(self, params: CachingParams, lanes: int = 1, *, horizon: float = 100.0) -> None:
         if isinstance(horizon, bool) or not isinstance(horizon, float | int) or not horizon > 0:
             raise InvalidInputError.of("horizon", "a positive number of slots", horizon)
-        trace = load_slots(params) if params.workload == "trace" else None
-        if trace is not None and horizon > len(trace[0]):
-            raise InvalidInputError.of("horizon", f"at most the trace's {len(trace[0])} slots", horizon)
+        trace = load_slots(params, horizon) if params.workload == "trace" else None
         self.params, self.lanes, self.horizon = params, lanes, float(horizon)
         self.world: World = allocate(params, lanes, self.horizon, trace)
         self.width = observation_width(params)

@@ -64,7 +64,7 @@ class Workload:
     def __init__(self, params: CachingParams, horizon: float = 100.0) -> None:
         if not 0 < horizon <= MAX_SLOTS:
             raise InvalidInputError.of("horizon", f"a number of slots in (0, {MAX_SLOTS}]", horizon)
-        trace = load_slots(params) if params.workload == "trace" else None
+        trace = load_slots(params, horizon) if params.workload == "trace" else None
         self.params, self.slots = params, int(np.ceil(horizon))
         self._world = allocate(params, 1, float(horizon), trace)
 
@@ -81,11 +81,12 @@ class Workload:
 # --- traces -----------------------------------------------------------------------------------------------------------
 
 
-def load_slots(params: CachingParams) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+def load_slots(params: CachingParams, horizon: float) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """The trace of the parameters in slots: counts (S, I) and mean tokens (S, I, 3).
 
     Raises:
-        InvalidInputError: the file cannot be read or is malformed, or the chosen slots are not in it.
+        InvalidInputError: the file cannot be read or is malformed, the chosen slots are not in it, or an episode is
+            longer than they are.
     """
     assert params.trace is not None
     assert params.trace_format is not None
@@ -93,7 +94,10 @@ def load_slots(params: CachingParams) -> tuple[NDArray[np.int32], NDArray[np.flo
         status = os.stat(params.trace)
     except OSError as error:
         raise InvalidInputError(f"trace {params.trace} cannot be read: {error.strerror}") from None
-    return slotted(_cached(params.trace, params.trace_format, status.st_mtime_ns, status.st_size), params)
+    found = slotted(_cached(params.trace, params.trace_format, status.st_mtime_ns, status.st_size), params)
+    if horizon > len(found[0]):
+        raise InvalidInputError.of("horizon", f"at most the trace's {len(found[0])} slots", horizon)
+    return found
 
 
 @lru_cache(maxsize=2)
