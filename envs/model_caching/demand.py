@@ -10,17 +10,16 @@ from ..core.rng import device_key, episode_key, uniform
 from .state import BURST, DEMAND, MARKOV, POPULARITY, TRACE, World
 
 compiled = numba.njit(cache=True, error_model="numpy")
-inlined = numba.njit(inline="always", cache=True, error_model="numpy")
+inlined = numba.njit(forceinline=True, cache=True, error_model="numpy")
 
 LEAST = 1e-18
 """Tails of a Poisson law below this weigh nothing in double precision."""
 
 
 @compiled
-def poisson(u, mean):
-    """Poisson variate by inversion of its distribution function at u in (0, 1]."""
-    probability = math.exp(-mean)
-    below = probability
+def poisson(u, mean, still):
+    """Poisson variate by inversion of its distribution function at u in (0, 1]; ``still`` is exp(-mean)."""
+    probability = below = still
     k = 0
     while u > below:
         k += 1
@@ -71,13 +70,14 @@ def _replay(w, i, t):
 def start_demand(w, i):
     """Keys and constants of a new episode; the first slot's demand is drawn by `draw_demand`."""
     lane = w.lane[i]
-    lane["demand_key"] = episode_key(lane["seed"], lane["episode"], DEMAND)
+    demand_key = episode_key(lane["seed"], lane["episode"], DEMAND)
     lane["popularity_key"] = episode_key(lane["seed"], lane["episode"], POPULARITY)
     lane["burst_key"] = episode_key(lane["seed"], lane["episode"], BURST)
     last = w.params[0]["last_start"]
     lane["first"] = min(int(uniform(device_key(lane["popularity_key"], 1), 0) * (last + 1)), last)
     for j in range(w.agent.shape[1]):
         agent = w.agent[i, j]
+        agent["key"] = device_key(demand_key, j)
         agent["burst"] = agent["demand"] = agent["seen"] = agent["rank"] = 0
         agent["input"] = agent["seen_input"] = w.static[j]["input"]
         agent["thought"] = w.static[j]["thought"]
@@ -104,10 +104,11 @@ def draw_demand(w, i):
             _modulate(w, i, t)
         for j in range(w.agent.shape[1]):
             agent = w.agent[i, j]
-            mean = w.rate[agent["rank"]]
+            mean, still = w.rate[agent["rank"]], w.still[agent["rank"]]
             if modulated:
                 mean *= params["busy"] if agent["burst"] else params["calm"]
-            agent["demand"] = poisson(uniform(device_key(w.lane[i]["demand_key"], j), t), mean)
+                still = math.exp(-mean)
+            agent["demand"] = poisson(uniform(agent["key"], t), mean, still)
     if not hide:
         for j in range(w.agent.shape[1]):
             agent = w.agent[i, j]
@@ -116,8 +117,8 @@ def draw_demand(w, i):
 
 @compiled
 def write_episode(
-    lane, agent, resident, fresh, static, model, order, group, hungry, rate, trace_count, trace_tokens, params,
-    requests, inputs, thoughts, growths,
+    lane, agent, resident, fresh, static, model, order, group, hungry, joules, rate, still, trace_count, trace_tokens,
+    params, requests, inputs, thoughts, growths,
 ):  # fmt: skip
     """Write the demand of lane 0's episode slot by slot.
 
@@ -131,7 +132,9 @@ def write_episode(
         order: see `World`.
         group: see `World`.
         hungry: see `World`.
+        joules: see `World`.
         rate: see `World`.
+        still: see `World`.
         trace_count: see `World`.
         trace_tokens: see `World`.
         params: see `World`.
@@ -141,7 +144,21 @@ def write_episode(
         growths: (T, I) float64, written: context per locally served request, tokens.
     """
     w = World(
-        lane, agent, resident, fresh, static, model, order, group, hungry, rate, trace_count, trace_tokens, params
+        lane,
+        agent,
+        resident,
+        fresh,
+        static,
+        model,
+        order,
+        group,
+        hungry,
+        joules,
+        rate,
+        still,
+        trace_count,
+        trace_tokens,
+        params,
     )
     start_demand(w, 0)
     for t in range(requests.shape[0]):

@@ -73,10 +73,10 @@ def parse_action(action: Any, shape: tuple[int, ...]) -> tuple[NDArray[np.int8],
         raise InvalidInputError.of("cache", f"integers 0 or 1 of shape {shape}", cache)
     if share.shape != shape or share.dtype.kind not in "fiu":
         raise InvalidInputError.of("local_share", f"numbers in [0, 1] of shape {shape}", share)
-    bits = cache.astype(np.int8)
+    bits = cache.astype(np.int8, copy=False)
     if cache.dtype.itemsize > 1 and (bits != cache).any():  # a wide integer that does not fit is no bit either
         raise InvalidInputError.of("cache", f"integers 0 or 1 of shape {shape}", cache)
-    return bits, share.astype(np.float64)
+    return bits, share.astype(np.float64)  # one type, so that one kernel is compiled
 
 
 class ModelCachingEnv(gymnasium.Env[Obs, dict[str, Any]]):

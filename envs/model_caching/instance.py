@@ -17,6 +17,7 @@ INSTANCE = 4
 STATIC = np.dtype(
     [
         ("memory", "f8"),  # weights, GB
+        ("share", "f8"),  # of the server's memory that the weights take
         ("kv", "f8"),  # key-value cache, GB per token of context
         ("window", "f8"),  # tokens
         ("input", "f8"),  # input size d, tokens
@@ -67,6 +68,7 @@ def draw_instance(params: CachingParams) -> NDArray[np.void]:
         agent["decay"] = 1.0 / tau if params.beta is None else -math.log(params.beta)
         agent["tau"] = tau
         agent["memory"] = model.memory_gb
+        agent["share"] = model.memory_gb / params.capacity_gb
         agent["kv"] = model.kv_gb if params.kv_memory else 0.0
         agent["window"] = model.window if params.context_windows is None else params.context_windows[number]
         agent["thought"] = params.thought_tokens

@@ -50,4 +50,5 @@ def check_state(state: Mapping[str, NDArray[Any]], world: World) -> None:
     _require(np.isin(lane["done"], (0, 1)), "lane.done must be 0 or 1")
     models = np.arange(resident.shape[1])
     held = (world.static["model"][None, :, None] == models) & (agent["cache"][:, :, None] == 1)
-    _require(held.sum(1) == resident, "resident must count the agents that hold each model")
+    counted = held.sum(1) if world.params[0]["shared"] else 0
+    _require(resident == counted, "resident must count the agents that hold each shared model")

@@ -56,7 +56,16 @@ def _size(w, i, j, wanted):
 @inlined
 def _place(w, i, cache, share, plan):
     """Keep requested entries by ascending weights, resident ones first among equals, while they fit."""
-    capacity, used = w.params[0]["capacity"], 0.0
+    params = w.params[0]
+    capacity, used = params["capacity"], 0.0
+    if params["plain"]:  # sizes are constants: mostly everything fits, and behind the first that does not, nothing does
+        for position in range(w.order.shape[0]):
+            j = w.order[position]
+            used += w.static[j]["memory"] * cache[i, j]
+            plan[i, j] = cache[i, j]
+        if used <= capacity:
+            return
+        used = 0.0
     for m in range(w.fresh.shape[1]):
         w.fresh[i, m] = 0
     for j in range(w.agent.shape[1]):
@@ -68,11 +77,12 @@ def _place(w, i, cache, share, plan):
             for position in range(start, end):
                 j = w.order[position]
                 if cache[i, j] and w.agent[i, j]["cache"] == resident:
-                    size = _size(w, i, j, share[i, j])
+                    size = w.static[j]["memory"] if params["plain"] else _size(w, i, j, share[i, j])
                     if used + size <= capacity:
                         used += size
                         plan[i, j] = 1
-                        w.fresh[i, w.static[j]["model"]] += 1
+                        if params["shared"]:
+                            w.fresh[i, w.static[j]["model"]] += 1
         start = end
 
 
@@ -94,7 +104,8 @@ def _shares(w, i, share, plan, served):
         if agent["context"] + b * arriving > static["window"]:
             if rule == EVICT_ON_OVERFLOW:
                 plan[i, j] = 0
-                w.fresh[i, static["model"]] -= 1
+                if params["shared"]:
+                    w.fresh[i, static["model"]] -= 1
                 b = 0.0
             elif rule == CLIP:
                 b = min(b, max(0.0, static["window"] - agent["context"]) / arriving)
@@ -119,12 +130,13 @@ def _save_energy(w, i, served):
     """
     need, budget = 0.0, w.params[0]["budget"]
     for j in range(w.agent.shape[1]):
-        need += served[i, j] * _joules(w, i, j)
+        w.joules[j] = _joules(w, i, j)
+        need += served[i, j] * w.joules[j]
     for position in range(w.hungry.shape[0]):
         if need <= budget:
             break
         j = w.hungry[position]
-        joules = _joules(w, i, j)
+        joules = w.joules[j]
         if served[i, j] > 0.0 and joules > 0.0:
             cut = min(served[i, j], (need - budget) / joules)
             served[i, j] -= cut
@@ -186,17 +198,18 @@ def _switch(w, i, plan, out):
             if before and not after:
                 switching += model["evict"]
                 evictions += 1.0
+            w.resident[i, m] = w.fresh[i, m]
     else:
         for j in range(w.agent.shape[1]):
-            model, before, after = w.model[w.static[j]["model"]], w.agent[i, j]["cache"], plan[i, j]
-            if after > before:
-                switching += model["switch"]
-                loads += 1.0
-            if after < before:
-                switching += model["evict"]
-                evictions += 1.0
-    for m in range(w.model.shape[0]):
-        w.resident[i, m] = w.fresh[i, m]
+            before, after = w.agent[i, j]["cache"], plan[i, j]
+            if after != before:
+                model = w.model[w.static[j]["model"]]
+                if after:
+                    switching += model["switch"]
+                    loads += 1.0
+                else:
+                    switching += model["evict"]
+                    evictions += 1.0
     out[SWITCHING, i], out[LOADS, i], out[EVICTIONS, i] = switching, loads, evictions
 
 
@@ -228,7 +241,7 @@ def _slot(w, i, cache, share, plan, served, out):
     communication = compute = accuracy_cost = cloud = requests = local = correct = 0.0
     for j in range(w.agent.shape[1]):
         agent, b, demand = w.agent[i, j], served[i, j], w.agent[i, j]["demand"]
-        joules = b * _joules(w, i, j)
+        joules = b * w.joules[j]
         _advance_agent(w, i, j, plan[i, j], b)
         agent["cache"] = plan[i, j]
         requests += demand
@@ -266,7 +279,7 @@ def _observe(w, i, obs):
         obs[i, CACHE * count + j] = agent["cache"]
         obs[i, SEEN * count + j] = agent["seen"]
         obs[i, KAPPA * count + j] = agent["kappa"] / (agent["kappa"] + params["kappa_half"])
-        obs[i, SIZE * count + j] = static["memory"] / params["capacity"]
+        obs[i, SIZE * count + j] = static["share"]
         obs[i, INPUT * count + j] = agent["seen_input"] * INPUT_SCALE
         if params["more"]:
             obs[i, CONTEXT * count + j] = min(agent["context"] / static["window"], 1.0)
@@ -280,8 +293,8 @@ def _observe(w, i, obs):
 
 @compiled
 def reset_lanes(
-    lane, agent, resident, fresh, static, model, order, group, hungry, rate, trace_count, trace_tokens, params, mask,
-    obs, out,
+    lane, agent, resident, fresh, static, model, order, group, hungry, joules, rate, still, trace_count, trace_tokens,
+    params, mask, obs, out,
 ):  # fmt: skip
     """Start an episode, empty cache first, in every lane whose mask is set.
 
@@ -295,7 +308,9 @@ def reset_lanes(
         order: see `World`.
         group: see `World`.
         hungry: see `World`.
+        joules: see `World`.
         rate: see `World`.
+        still: see `World`.
         trace_count: see `World`.
         trace_tokens: see `World`.
         params: see `World`.
@@ -304,7 +319,21 @@ def reset_lanes(
         out: (OUT_ROWS, L) float64, written: zeros.
     """
     w = World(
-        lane, agent, resident, fresh, static, model, order, group, hungry, rate, trace_count, trace_tokens, params
+        lane,
+        agent,
+        resident,
+        fresh,
+        static,
+        model,
+        order,
+        group,
+        hungry,
+        joules,
+        rate,
+        still,
+        trace_count,
+        trace_tokens,
+        params,
     )
     for i in range(lane.shape[0]):
         if mask[i]:
@@ -322,7 +351,22 @@ def reset_lanes(
 
 @compiled
 def observe_lanes(
-    lane, agent, resident, fresh, static, model, order, group, hungry, rate, trace_count, trace_tokens, params, obs
+    lane,
+    agent,
+    resident,
+    fresh,
+    static,
+    model,
+    order,
+    group,
+    hungry,
+    joules,
+    rate,
+    still,
+    trace_count,
+    trace_tokens,
+    params,
+    obs,
 ):
     """Write the observation of every lane.
 
@@ -336,14 +380,30 @@ def observe_lanes(
         order: see `World`.
         group: see `World`.
         hungry: see `World`.
+        joules: see `World`.
         rate: see `World`.
+        still: see `World`.
         trace_count: see `World`.
         trace_tokens: see `World`.
         params: see `World`.
         obs: (L, D) float32, written.
     """
     w = World(
-        lane, agent, resident, fresh, static, model, order, group, hungry, rate, trace_count, trace_tokens, params
+        lane,
+        agent,
+        resident,
+        fresh,
+        static,
+        model,
+        order,
+        group,
+        hungry,
+        joules,
+        rate,
+        still,
+        trace_count,
+        trace_tokens,
+        params,
     )
     for i in range(lane.shape[0]):
         _observe(w, i, obs)
@@ -351,8 +411,8 @@ def observe_lanes(
 
 @compiled
 def step_lanes(
-    lane, agent, resident, fresh, static, model, order, group, hungry, rate, trace_count, trace_tokens, params, cache,
-    share, skip, plan, served, obs, out,
+    lane, agent, resident, fresh, static, model, order, group, hungry, joules, rate, still, trace_count, trace_tokens,
+    params, cache, share, skip, plan, served, obs, out,
 ):  # fmt: skip
     """Carry out one slot in every lane that is not skipped.
 
@@ -366,7 +426,9 @@ def step_lanes(
         order: see `World`.
         group: see `World`.
         hungry: see `World`.
+        joules: see `World`.
         rate: see `World`.
+        still: see `World`.
         trace_count: see `World`.
         trace_tokens: see `World`.
         params: see `World`.
@@ -383,7 +445,21 @@ def step_lanes(
         else (0, 0, 0).
     """
     w = World(
-        lane, agent, resident, fresh, static, model, order, group, hungry, rate, trace_count, trace_tokens, params
+        lane,
+        agent,
+        resident,
+        fresh,
+        static,
+        model,
+        order,
+        group,
+        hungry,
+        joules,
+        rate,
+        still,
+        trace_count,
+        trace_tokens,
+        params,
     )
     for i in range(lane.shape[0]):
         if not skip[i]:

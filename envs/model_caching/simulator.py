@@ -51,17 +51,17 @@ class Buffers:
             "local_share": self.served,
         }
 
-    def lane_info(self) -> dict[str, Any]:
+    def lane_info(self, lane: int = 0) -> dict[str, Any]:
         """Info of a single lane; its arrays are copies."""
-        numbers = self.out[:, 0].tolist()
+        numbers = self.out[:, lane].tolist()
         return {
             "cost": np.float64(numbers[COST]),  # numpy numbers are floats with a dtype, which TorchRL asks for
             "duration": np.float64(numbers[DURATION]),
             "time": np.float64(numbers[TIME]),
             "cost_terms": dict(zip(TERMS, numbers[SWITCHING : SWITCHING + len(TERMS)], strict=True)),
             **dict(zip(FIGURES, numbers[LOADS:OUT_ROWS], strict=True)),
-            "cache": self.plan[0].copy(),
-            "local_share": self.served[0].copy(),
+            "cache": self.plan[lane].copy(),
+            "local_share": self.served[lane].copy(),
         }
 
 

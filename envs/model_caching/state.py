@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -34,8 +35,7 @@ LANE = np.dtype(
     [
         ("seed", "u8"),
         ("episode", "i8"),
-        ("demand_key", "u8"),  # the keys lack their last part, the agent
-        ("popularity_key", "u8"),
+        ("popularity_key", "u8"),  # the keys lack their last part, the agent
         ("burst_key", "u8"),
         ("time", "i8"),  # slots since reset
         ("first", "i8"),  # first slot of the trace in this episode
@@ -53,6 +53,7 @@ AGENT = np.dtype(
         ("seen_input", "f8"),  # input size shown in the observation
         ("demand", "i4"),  # requests of the slot to be decided
         ("seen", "i4"),  # requests shown in the observation
+        ("key", "u8"),  # of the demand stream
         ("rank", "i4"),  # popularity rank, 0 is the most popular
         ("cache", "i1"),  # resident after the last slot
         ("burst", "i1"),  # state of the Markov-modulated demand
@@ -91,6 +92,7 @@ PARAMS = np.dtype(
         ("window_rule", "i4"),
         ("accuracy_model", "i4"),
         ("shared", "i4"),
+        ("plain", "i4"),  # an agent's memory is that of its weights
         ("workload", "i4"),
         ("hide", "i4"),
         ("more", "i4"),
@@ -104,14 +106,16 @@ class World(NamedTuple):
 
     lane: NDArray[np.void]  # (L,) LANE
     agent: NDArray[np.void]  # (L, I) AGENT
-    resident: NDArray[np.int32]  # (L, M) agents that hold each model after the last slot
+    resident: NDArray[np.int32]  # (L, M) agents that hold each shared model after the last slot
     fresh: NDArray[np.int32]  # (L, M) the same for the slot being decided
     static: NDArray[np.void]  # (I,) STATIC
     model: NDArray[np.void]  # (M,) MODEL
     order: NDArray[np.int32]  # (I,) agents by ascending memory, then index
     group: NDArray[np.int32]  # (I,) end of the run of equal memory that begins here
     hungry: NDArray[np.int32]  # (I,) agents by descending energy, then index
+    joules: NDArray[np.float64]  # (I,) scratch: energy of serving all requests of each agent, J
     rate: NDArray[np.float64]  # (I,) mean demand by popularity rank
+    still: NDArray[np.float64]  # (I,) exp(-rate): probability of no request
     trace_count: NDArray[np.int32]  # (S, I) requests of a trace
     trace_tokens: NDArray[np.float64]  # (S, I, 3) mean input size, tokens per path, context per request
     params: NDArray[np.void]  # (1,) PARAMS
@@ -155,7 +159,9 @@ def allocate(
         order=order,
         group=group,
         hungry=np.argsort(-static["energy_out"], kind="stable").astype(np.int32),
+        joules=np.zeros(count),
         rate=params.rates(),
+        still=np.array([math.exp(-rate) for rate in params.rates().tolist()]),
         trace_count=counts,
         trace_tokens=tokens,
         params=_block(params, horizon, len(counts)),
@@ -197,5 +203,6 @@ def _block(params: CachingParams, horizon: float, slots: int) -> NDArray[np.void
     block["window_rule"] = WINDOW_RULES.index(params.window_rule)
     block["accuracy_model"] = ACCURACY_MODELS.index(params.accuracy_model)
     block["workload"] = WORKLOADS.index(params.workload)
+    block["plain"] = not (params.weights_shared or params.kv_memory)
     block["shared"], block["hide"], block["more"] = params.weights_shared, params.hide_demand, params.observe_more
     return block

@@ -156,7 +156,7 @@ def test_causal_policies_do_not_react_to_what_comes_later(policy):
     obs, acting = simulator.reset().obs, ScriptedPolicy(policy, params)
     for t in range(20):
         if t == 15:
-            simulator.world.lane["demand_key"][1] += np.uint64(1)  # another future from the next slot on
+            simulator.world.agent["key"][1] += np.uint64(1)  # another future from the next slot on
         action = acting(obs)
         if t <= 15:
             assert action["cache"][0].tolist() == action["cache"][1].tolist()
