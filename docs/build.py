@@ -161,6 +161,8 @@ def bounds(schema: dict[str, Any]) -> str:
     if "anyOf" in schema:
         return "; or ".join(bounds(part) for part in schema["anyOf"])
     kind = schema.get("type")
+    if "prefixItems" in schema:
+        return f"{len(schema['prefixItems'])} numbers, each {bounds(schema['prefixItems'][0])}"
     if kind == "array":
         limit = f", at most {schema['maxItems']}" if "maxItems" in schema else ""
         return f"list of {bounds(schema['items'])}{limit}"
