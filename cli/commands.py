@@ -22,6 +22,7 @@ def make_app() -> SubcommandApp:
     """All commands under one name."""
     simulate = SubcommandApp()
     simulate.command(name="aoi")(simulate_aoi)
+    simulate.command(name="caching")(simulate_caching)
     app = SubcommandApp()
     app.command(train)
     app.command(evaluate)
@@ -292,6 +293,68 @@ def select(
     else:
         print_selection(found)
     return INTERRUPTED if found.solution.status == "interrupted" else 0
+
+
+def simulate_caching(
+    policy: str = "lfu",
+    mode: Literal["paper_literal", "calibrated", "modern"] = "calibrated",
+    preset: Literal["drift", "stationary", "drift_proactive", "section14", "section14_drift"] = "drift",
+    agents: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None,
+    gpus: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None,
+    paths: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None,
+    vanishing: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None,
+    workload: Annotated[Literal["poisson", "markov"] | None, tyro.conf.arg(metavar="{poisson,markov}")] = None,
+    trace: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None,
+    trace_format: Annotated[
+        Literal["azure", "mooncake", "burstgpt", "qwen"] | None,
+        tyro.conf.arg(metavar="{azure,mooncake,burstgpt,qwen}"),
+    ] = None,
+    slot: Annotated[float | None, tyro.conf.arg(metavar="SECONDS")] = None,
+    instance_seed: int = 0,
+    horizon: int = 100,
+    seeds: int = 5,
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+) -> int:
+    """Cost of scripted policies that cache language models at an edge server.
+
+    Args:
+        policy: cloud | fifo | lfu | lru | laot | random | static | admission_lfu[:H] | gdsf[:H] | lookahead[:H] |
+            density_ewma[:H:D] | density_memoryless[:C:M]; lookahead alone is the best of its family.
+        mode: Physics and prices.
+        preset: Population and demand.
+        agents: Number of agents; default the preset's.
+        gpus: GPUs of the server; default the mode's.
+        paths: Self-consistency paths per request; default 10.
+        vanishing: Thoughts that the age of thoughts loses per slot; default 1.
+        workload: Law of the requests; default poisson.
+        trace: Replay this trace file instead.
+        trace_format: Its format.
+        slot: Length of a slot (s); default 60.
+        instance_seed: Draws the agents' models, input sizes and data sets.
+        horizon: Simulated slots.
+        seeds: Number of independent servers, seeds 0, 1, ...
+        json: Print JSON instead of a table.
+    """
+    from ..envs.model_caching.params import CachingParams
+    from ..envs.model_caching.simulate import simulate
+    from .output import print_caching
+
+    given = {
+        "n_agents": agents,
+        "n_gpus": gpus,
+        "paths": paths,
+        "vanishing": vanishing,
+        "workload": workload,
+        "slot_s": slot,
+        "trace": None if trace is None else str(trace),
+        "trace_format": trace_format,
+    }
+    overrides = {name: value for name, value in given.items() if value is not None}
+    if trace is not None:
+        overrides.setdefault("workload", "trace")
+    params = CachingParams.make(preset, mode=mode, instance_seed=instance_seed, **overrides)
+    print_caching(simulate(params, policy, horizon=horizon, seeds=seeds), as_json=json)
+    return 0
 
 
 def bench(

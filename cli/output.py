@@ -11,6 +11,7 @@ from ..envs.core.extras import require
 
 if TYPE_CHECKING:
     from ..envs.aoi_offload.simulate import Simulation
+    from ..envs.model_caching.simulate import Simulation as CachingSimulation
     from ..train.trainer import RunResult
     from ..train.verify import Check
 
@@ -91,6 +92,35 @@ def print_simulation(found: Simulation, as_json: bool) -> None:
         ("mean wait", f"{figures['mean_wait']:.4f} s"),
         ("server shares (local, edges)", shares),
         ("decisions", f"{figures['decisions']:,} in {figures['seconds']:.2f} s"),
+    ]
+    print_table(f"{seeds} seed{'s' if seeds > 1 else ''}, mean ± standard error", ("figure", "value"), rows)
+
+
+def print_caching(found: CachingSimulation, as_json: bool) -> None:
+    """Print the figures of a scripted model-caching simulation, each a mean over seeds."""
+    from ..eval.statistics import standard_error
+
+    seeds = len(found.cost)
+    figures: dict[str, Any] = {
+        "mean_cost": float(found.cost.mean()),
+        "stderr": standard_error(found.cost) if seeds > 1 else None,
+        "cost_terms": {name: float(values.mean()) for name, values in found.cost_terms.items()},
+        "loads": float(found.loads.mean()),
+        "local_ratio": float(found.local_ratio.mean()),
+        "seconds": found.seconds,
+        "policy": found.rule,
+    }
+    if as_json:
+        print_json(figures)
+        return
+    error = "" if figures["stderr"] is None else f" ± {figures['stderr']:.4f}"
+    rows = [
+        ("policy", found.rule),
+        ("mean cost per slot", f"{figures['mean_cost']:.4f}{error}"),
+        *((f"  {name}", f"{value:.4f}") for name, value in figures["cost_terms"].items()),
+        ("loads per slot", f"{figures['loads']:.4f}"),
+        ("served locally", f"{figures['local_ratio']:.4f}"),
+        ("seconds", f"{figures['seconds']:.2f}"),
     ]
     print_table(f"{seeds} seed{'s' if seeds > 1 else ''}, mean ± standard error", ("figure", "value"), rows)
 

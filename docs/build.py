@@ -161,6 +161,8 @@ def bounds(schema: dict[str, Any]) -> str:
     if "anyOf" in schema:
         return "; or ".join(bounds(part) for part in schema["anyOf"])
     kind = schema.get("type")
+    if "prefixItems" in schema:
+        return f"{len(schema['prefixItems'])} numbers, each {bounds(schema['prefixItems'][0])}"
     if kind == "array":
         limit = f", at most {schema['maxItems']}" if "maxItems" in schema else ""
         return f"list of {bounds(schema['items'])}{limit}"
@@ -230,7 +232,8 @@ def commands(dotted: str) -> str:
     return "\n\n".join(parts)
 
 
-_ORDER = ("train", "evaluate", "report", "compare", "verify", "simulate_aoi", "select", "reproduce", "bench", "envs")
+_ORDER = ("train", "evaluate", "report", "compare", "verify", "simulate_aoi", "simulate_caching", "select")
+_ORDER += ("reproduce", "bench", "envs")
 _WORDS = {int: "INT", float: "FLOAT", str: "TEXT"}
 
 

@@ -14,6 +14,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from ..core.errors import InvalidInputError
+from ..core.lanes import autoreset, check_seed, lane_seeds, reset_mask
 from . import kernel
 from .drawing import RENDER_FPS, RENDER_MODES, Drawing
 from .params import AoIParams
@@ -23,7 +24,6 @@ from .synchronous import CommonClock
 
 Obs = NDArray[np.float32]
 Info = dict[str, Any]
-_SEED_LIMIT = 1 << 64
 _INT64_LIMIT = 1 << 63
 
 
@@ -88,34 +88,6 @@ def parse_action(action: Any) -> tuple[int, float]:
     if isinstance(number, bool) or not isinstance(number, int | np.integer | np.floating):  # text would convert
         raise InvalidInputError.of("wait", "an array of shape (1,), in seconds", wait)
     return server, float(number)
-
-
-def check_seed(seed: Any) -> int:
-    """A lane's seed.
-
-    Raises:
-        InvalidInputError: not an integer in [0, 2^64).
-    """
-    try:
-        value = operator.index(seed)
-    except TypeError:
-        raise InvalidInputError.of("seed", "an integer in [0, 2^64)", seed) from None
-    if not 0 <= value < _SEED_LIMIT:
-        raise InvalidInputError.of("seed", "an integer in [0, 2^64)", seed)
-    return value
-
-
-def check_lanes(num_envs: Any, max_episode_steps: Any) -> int:
-    """The number of lanes of a vector environment.
-
-    Raises:
-        InvalidInputError: not a positive integer, or a step limit is given (the horizon is a time).
-    """
-    if isinstance(num_envs, bool) or not isinstance(num_envs, int | np.integer) or num_envs < 1:
-        raise InvalidInputError.of("num_envs", "a positive integer", num_envs)
-    if max_episode_steps is not None:
-        raise InvalidInputError.of("max_episode_steps", "None: the horizon is a time in seconds", max_episode_steps)
-    return int(num_envs)
 
 
 class ScalarFace(gymnasium.Env[Obs, dict[str, Any]]):
@@ -256,14 +228,7 @@ class VectorFace(VectorEnv[Obs, dict[str, Any], NDArray[Any]]):
         autoreset_mode: AutoresetMode | str,
         clock: CommonClock | None = None,
     ) -> None:
-        try:
-            self._mode = AutoresetMode(autoreset_mode)
-        except ValueError:
-            try:
-                self._mode = AutoresetMode[str(autoreset_mode).upper()]
-            except KeyError:
-                allowed = ", ".join(mode.name for mode in AutoresetMode)
-                raise InvalidInputError.of("autoreset_mode", f"one of {allowed}", autoreset_mode) from None
+        self._mode = autoreset(autoreset_mode)
         self.metadata: dict[str, Any] = {"autoreset_mode": self._mode, "render_modes": []}
         self.render_mode = None
         self.params = params
@@ -292,7 +257,7 @@ class VectorFace(VectorEnv[Obs, dict[str, Any], NDArray[Any]]):
             InvalidInputError: a seed is not an integer in [0, 2^64), a list or mask has the wrong length.
             ResetNeeded: some lanes only, after a callable background has failed.
         """
-        mask = self._reset_mask(options)
+        mask = reset_mask(options, self.num_envs)
         simulator = self._simulator
         if simulator.halfway and not mask.all():
             raise ResetNeeded("the last call failed half-way: reset all lanes")
@@ -300,7 +265,7 @@ class VectorFace(VectorEnv[Obs, dict[str, Any], NDArray[Any]]):
             super().reset(seed=None)
             seed = int(self.np_random.integers(1 << 62))
         if seed is not None:
-            seeds = self._lane_seeds(seed)
+            seeds = lane_seeds(seed, self.num_envs)
             super().reset(seed=int(seeds[0]))
             if not mask.all():
                 raise InvalidInputError("seed and a partial reset_mask exclude each other")
@@ -313,23 +278,6 @@ class VectorFace(VectorEnv[Obs, dict[str, Any], NDArray[Any]]):
             np.copyto(buffers.ints, others.ints, where=~mask)
         self._done &= ~mask
         return buffers.obs, simulator.info(buffers)
-
-    def _reset_mask(self, options: dict[str, Any] | None) -> NDArray[np.bool_]:
-        mask = (options or {}).get("reset_mask")
-        if mask is None:
-            return np.ones(self.num_envs, bool)
-        mask = np.asarray(mask)
-        if mask.shape != (self.num_envs,) or mask.dtype != bool or not mask.any():
-            raise InvalidInputError.of("reset_mask", f"a bool array of shape ({self.num_envs},) with a True", mask)
-        return mask
-
-    def _lane_seeds(self, seed: Any) -> NDArray[np.uint64]:
-        if np.ndim(seed) == 0:
-            first = check_seed(seed)
-            return np.array([(first + i) % _SEED_LIMIT for i in range(self.num_envs)], np.uint64)
-        if len(seed) != self.num_envs:
-            raise InvalidInputError.of("seed", f"one integer or a list of {self.num_envs}", f"{len(seed)} seeds")
-        return np.array([check_seed(s) for s in seed], np.uint64)
 
     def step(
         self, actions: dict[str, Any]

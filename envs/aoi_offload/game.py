@@ -17,6 +17,7 @@ from pettingzoo import AECEnv, ParallelEnv
 from pettingzoo.utils.wrappers import OrderEnforcingWrapper
 
 from ..core.errors import InvalidInputError
+from ..core.lanes import check_seed
 from ..core.optimum import Optimum
 from . import kernel
 from .drawing import RENDER_FPS, RENDER_MODES, Drawing
@@ -24,7 +25,6 @@ from .faces import (
     Info,
     Obs,
     action_space,
-    check_seed,
     make_params,
     observation_space,
     parse_action,

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
+from ..core.lanes import check_lanes
 from ..core.optimum import Optimum
-from .faces import Info, Obs, ScalarFace, VectorFace, check_lanes, make_params
+from .faces import Info, Obs, ScalarFace, VectorFace, make_params
 from .optimum import solve
 from .params import AoIParams
 from .policies import rule

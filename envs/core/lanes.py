@@ -58,7 +58,7 @@ def reset_mask(options: dict[str, Any] | None, lanes: int) -> NDArray[np.bool_]:
     return mask
 
 
-def check_lanes(num_envs: Any, max_episode_steps: Any, horizon_unit: str) -> int:
+def check_lanes(num_envs: Any, max_episode_steps: Any) -> int:
     """The number of lanes of a vector environment.
 
     Raises:
@@ -67,7 +67,7 @@ def check_lanes(num_envs: Any, max_episode_steps: Any, horizon_unit: str) -> int
     if isinstance(num_envs, bool) or not isinstance(num_envs, int | np.integer) or num_envs < 1:
         raise InvalidInputError.of("num_envs", "a positive integer", num_envs)
     if max_episode_steps is not None:
-        raise InvalidInputError.of("max_episode_steps", f"None: give horizon, in {horizon_unit}", max_episode_steps)
+        raise InvalidInputError.of("max_episode_steps", "None: episodes end at the horizon", max_episode_steps)
     return int(num_envs)
 
 

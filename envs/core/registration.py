@@ -24,6 +24,7 @@ _ENTRY_POINTS = {
         f"{_EXPERTS}.two_level:ExpertTwoLevelEnv",
         f"{_EXPERTS}.two_level:ExpertTwoLevelVectorEnv",
     ),
+    "edgewise/ModelCaching-v0": (f"{_CACHING}.env:ModelCachingEnv", f"{_CACHING}.env:ModelCachingVectorEnv"),
 }
 
 

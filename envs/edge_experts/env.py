@@ -9,8 +9,9 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
 from ..core.errors import InvalidInputError
+from ..core.lanes import check_lanes
 from ..core.optimum import Optimum
-from .faces import ScalarFace, VectorFace, check_lanes
+from .faces import ScalarFace, VectorFace
 from .fluid import route_optimum
 from .instance import Instance
 from .params import RouteParams

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any, ClassVar
 
 import gymnasium
@@ -14,39 +13,11 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from ..core.errors import InvalidInputError
+from ..core.lanes import autoreset, check_seed, lane_seeds, reset_mask
 from .systems import TIME, Batch, System
 
 Obs = NDArray[np.float32]
 Info = dict[str, Any]
-_SEED_LIMIT = 1 << 64
-
-
-def check_seed(seed: Any) -> int:
-    """A lane's seed.
-
-    Raises:
-        InvalidInputError: not an integer in [0, 2^64).
-    """
-    try:
-        value = operator.index(seed)
-    except TypeError:
-        value = -1
-    if not 0 <= value < _SEED_LIMIT:
-        raise InvalidInputError.of("seed", "an integer in [0, 2^64)", seed)
-    return value
-
-
-def check_lanes(num_envs: Any, max_episode_steps: Any) -> int:
-    """The number of lanes of a vector environment.
-
-    Raises:
-        InvalidInputError: not a positive integer, or a step limit is given (the horizon is a time).
-    """
-    if isinstance(num_envs, bool) or not isinstance(num_envs, int | np.integer) or num_envs < 1:
-        raise InvalidInputError.of("num_envs", "a positive integer", num_envs)
-    if max_episode_steps is not None:
-        raise InvalidInputError.of("max_episode_steps", "None: the horizon is a time", max_episode_steps)
-    return int(num_envs)
 
 
 def _vector_info(system: System, batch: Batch) -> Info:
@@ -158,14 +129,7 @@ class VectorFace(VectorEnv[Obs, Any, NDArray[Any]]):
         action_space: spaces.Space[Any],
         autoreset_mode: AutoresetMode | str,
     ) -> None:
-        try:
-            self._mode = AutoresetMode(autoreset_mode)
-        except ValueError:
-            try:
-                self._mode = AutoresetMode[str(autoreset_mode).upper()]
-            except KeyError:
-                allowed = ", ".join(mode.name for mode in AutoresetMode)
-                raise InvalidInputError.of("autoreset_mode", f"one of {allowed}", autoreset_mode) from None
+        self._mode = autoreset(autoreset_mode)
         self.metadata: dict[str, Any] = {"autoreset_mode": self._mode, "render_modes": []}
         self.render_mode = None
         self.num_envs = system.lanes
@@ -192,12 +156,12 @@ class VectorFace(VectorEnv[Obs, Any, NDArray[Any]]):
         Raises:
             InvalidInputError: a seed is not an integer in [0, 2^64), a list or mask has the wrong length.
         """
-        mask, system = self._reset_mask(options), self._system
+        mask, system = reset_mask(options, self.num_envs), self._system
         if seed is None and not system.seeded:
             super().reset(seed=None)
             seed = int(self.np_random.integers(1 << 62))
         if seed is not None:
-            seeds = self._lane_seeds(seed)
+            seeds = lane_seeds(seed, self.num_envs)
             super().reset(seed=int(seeds[0]))
             if not mask.all():
                 raise InvalidInputError("seed and a partial reset_mask exclude each other")
@@ -209,23 +173,6 @@ class VectorFace(VectorEnv[Obs, Any, NDArray[Any]]):
         self._done &= ~mask
         self._mask = batch.mask.copy()
         return batch.obs, _vector_info(system, batch)
-
-    def _reset_mask(self, options: dict[str, Any] | None) -> NDArray[np.bool_]:
-        mask = (options or {}).get("reset_mask")
-        if mask is None:
-            return np.ones(self.num_envs, bool)
-        mask = np.asarray(mask)
-        if mask.shape != (self.num_envs,) or mask.dtype != bool or not mask.any():
-            raise InvalidInputError.of("reset_mask", f"a bool array of shape ({self.num_envs},) with a True", mask)
-        return mask
-
-    def _lane_seeds(self, seed: Any) -> NDArray[np.uint64]:
-        if np.ndim(seed) == 0:
-            first = check_seed(seed)
-            return np.array([(first + i) % _SEED_LIMIT for i in range(self.num_envs)], np.uint64)
-        if len(seed) != self.num_envs:
-            raise InvalidInputError.of("seed", f"one integer or a list of {self.num_envs}", f"{len(seed)} seeds")
-        return np.array([check_seed(s) for s in seed], np.uint64)
 
     def step(self, actions: Any) -> tuple[Obs, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], Info]:
         """Carry out one decision in every lane; lanes that NEXT_STEP resets now ignore theirs.

@@ -9,10 +9,11 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
 from ..core.errors import InvalidInputError
+from ..core.lanes import check_lanes
 from ..core.optimum import Optimum
 from .constraints import EnergyModel
 from .drawn_budgets import BudgetRange
-from .faces import ScalarFace, VectorFace, check_lanes
+from .faces import ScalarFace, VectorFace
 from .instance import Budgets, Instance
 from .optimum import Selection
 from .selection_system import SelectionSystem

@@ -9,9 +9,10 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
 from ..core.errors import InvalidInputError
+from ..core.lanes import check_lanes
 from ..core.optimum import Optimum
 from .constraints import EnergyModel
-from .faces import ScalarFace, VectorFace, check_lanes
+from .faces import ScalarFace, VectorFace
 from .instance import Budgets, Instance
 from .optimum import Selection
 from .sources import open_instance

@@ -1,4 +1,4 @@
-"""Long-context model serving at the edge (Xu et al., arXiv 2501.14205 and 2403.05826): the market for reasoning paths.
+"""Long-context model serving at the edge (Xu et al., arXiv 2501.14205 and 2403.05826): caching, and a market for paths.
 
 The Gymnasium ids are registered by ``import edgewise``.
 """
@@ -10,10 +10,31 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .clock_params import DutchClockParams
     from .dutch_clock import DutchClockEnv, DutchClockVectorEnv
+    from .env import ModelCachingEnv, ModelCachingVectorEnv
+    from .game import aec_env, parallel_env
+    from .params import CachingParams
 
-_HOMES = {"DutchClockEnv": "dutch_clock", "DutchClockParams": "clock_params", "DutchClockVectorEnv": "dutch_clock"}
+_HOMES = {
+    "CachingParams": "params",
+    "DutchClockEnv": "dutch_clock",
+    "DutchClockParams": "clock_params",
+    "DutchClockVectorEnv": "dutch_clock",
+    "ModelCachingEnv": "env",
+    "ModelCachingVectorEnv": "env",
+    "aec_env": "game",
+    "parallel_env": "game",
+}
 
-__all__ = ["DutchClockEnv", "DutchClockParams", "DutchClockVectorEnv"]
+__all__ = [
+    "CachingParams",
+    "DutchClockEnv",
+    "DutchClockParams",
+    "DutchClockVectorEnv",
+    "ModelCachingEnv",
+    "ModelCachingVectorEnv",
+    "aec_env",
+    "parallel_env",
+]
 
 
 def __getattr__(name: str) -> Any:

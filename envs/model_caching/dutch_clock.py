@@ -257,7 +257,7 @@ class DutchClockVectorEnv(VectorEnv[Obs, NDArray[np.int64], NDArray[Any]]):
         max_episode_steps: int | None = None,
         **overrides: Any,
     ) -> None:
-        self.num_envs = check_lanes(num_envs, max_episode_steps, "ticks")
+        self.num_envs = check_lanes(num_envs, max_episode_steps)
         self._mode = autoreset(autoreset_mode)
         self.metadata: dict[str, Any] = {"autoreset_mode": self._mode, "render_modes": []}
         self.render_mode = None

@@ -56,6 +56,14 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "edgewise/ExpertSelect-v0": {"topk": {"energy_model": "topk", "reveal_gain": True}},
     "edgewise/ExpertTwoLevel-v0": {"walk": {"drift": "walk", "epoch_prompts": 5}},
+    "edgewise/ModelCaching-v0": {
+        "stationary": {"preset": "stationary"},
+        "proactive": {"preset": "drift_proactive"},
+        "literal": {"preset": "stationary", "mode": "paper_literal", "window_rule": "evict_on_overflow"},
+        "modern": {"mode": "modern", "workload": "markov", "observe_more": True},
+        "saturating-clip": {"n_agents": 5, "accuracy_model": "saturating", "window_rule": "clip", "gpu_watt": 0.05},
+        "table-shared": {"n_agents": 8, "accuracy_model": "table", "weights_shared": True},
+    },
 }
 """Settings beside the defaults, by id; an id that is not here is tested with its defaults."""
 

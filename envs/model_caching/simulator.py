@@ -1,0 +1,168 @@
+"""The simulator behind every face: arrays, kernel calls, seeds, state. It knows nothing of Gymnasium."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.errors import InvalidInputError
+from . import kernel
+from .integrity import check_state
+from .params import CachingParams
+from .state import (
+    COST,
+    DURATION,
+    FIGURES,
+    LOADS,
+    OUT_ROWS,
+    STATE_FIELDS,
+    SWITCHING,
+    TERMS,
+    TIME,
+    World,
+    allocate,
+    observation_width,
+)
+from .workload import load_slots
+
+
+class Buffers:
+    """Where the kernel writes the results of a reset or step of L lanes."""
+
+    def __init__(self, lanes: int, agents: int, width: int) -> None:
+        self.obs = np.zeros((lanes, width), np.float32)
+        self.out = np.zeros((OUT_ROWS, lanes))
+        self.plan = np.zeros((lanes, agents), np.int8)
+        self.served = np.zeros((lanes, agents))
+
+    def info(self) -> dict[str, Any]:
+        """Infos of all lanes: views of these buffers, arrays (L,) and (L, I)."""
+        out = self.out
+        return {
+            "cost": out[COST],
+            "duration": out[DURATION],
+            "time": out[TIME],
+            "cost_terms": {name: out[SWITCHING + k] for k, name in enumerate(TERMS)},
+            **{name: out[LOADS + k] for k, name in enumerate(FIGURES)},
+            "cache": self.plan,
+            "local_share": self.served,
+        }
+
+    def lane_info(self, lane: int = 0) -> dict[str, Any]:
+        """Info of a single lane; its arrays are copies."""
+        numbers = self.out[:, lane].tolist()
+        return {
+            "cost": np.float64(numbers[COST]),  # numpy numbers are floats with a dtype, which TorchRL asks for
+            "duration": np.float64(numbers[DURATION]),
+            "time": np.float64(numbers[TIME]),
+            "cost_terms": dict(zip(TERMS, numbers[SWITCHING : SWITCHING + len(TERMS)], strict=True)),
+            **dict(zip(FIGURES, numbers[LOADS:OUT_ROWS], strict=True)),
+            "cache": self.plan[lane].copy(),
+            "local_share": self.served[lane].copy(),
+        }
+
+
+class Simulator:
+    """L independent edge servers, advanced slot by slot.
+
+    Args:
+        params: the system.
+        lanes: number of servers L.
+        horizon: slots of an episode.
+
+    Raises:
+        InvalidInputError: the horizon is out of range, or longer than the trace to be replayed.
+    """
+
+    def __init__(self, params: CachingParams, lanes: int = 1, *, horizon: float = 100.0) -> None:
+        if isinstance(horizon, bool) or not isinstance(horizon, float | int) or not horizon > 0:
+            raise InvalidInputError.of("horizon", "a positive number of slots", horizon)
+        trace = load_slots(params, horizon) if params.workload == "trace" else None
+        self.params, self.lanes, self.horizon = params, lanes, float(horizon)
+        self.world: World = allocate(params, lanes, self.horizon, trace)
+        self.width = observation_width(params)
+        self._everyone, self._nobody = np.ones(lanes, bool), np.zeros(lanes, bool)
+        self._seeded = False
+
+    def buffers(self) -> Buffers:
+        """Fresh output arrays."""
+        return Buffers(self.lanes, self.params.n_agents, self.width)
+
+    def seed(self, seeds: NDArray[np.uint64]) -> None:
+        """Give every lane its seed; the next `reset` starts episode 0."""
+        self.world.lane["seed"] = seeds
+        self.world.lane["episode"] = -1
+        self._seeded = True
+
+    @property
+    def seeded(self) -> bool:
+        """Whether `seed` was called."""
+        return self._seeded
+
+    def reset(self, mask: NDArray[np.bool_] | None = None) -> Buffers:
+        """Start the next episode of the masked lanes (all by default)."""
+        mask = self._everyone if mask is None else mask
+        buffers = self.buffers()
+        self.world.lane["episode"] += mask
+        kernel.reset_lanes(*self.world, mask, buffers.obs, buffers.out)
+        return buffers
+
+    def step(
+        self,
+        cache: NDArray[np.int8],
+        share: NDArray[np.floating[Any]],
+        skip: NDArray[np.bool_] | None = None,
+        buffers: Buffers | None = None,
+    ) -> Buffers:
+        """One slot in every lane that is not skipped.
+
+        Args:
+            cache: (L, I) requested cache bits.
+            share: (L, I) requested local shares.
+            skip: (L,) lanes to leave alone; their rows of ``buffers`` stay.
+            buffers: where to write; fresh by default.
+
+        Raises:
+            InvalidInputError: an entry is NaN or out of range; then no lane has moved.
+        """
+        buffers = buffers or self.buffers()
+        skip = self._nobody if skip is None else skip
+        lane, agent, problem = kernel.step_lanes(
+            *self.world, cache, share, skip, buffers.plan, buffers.served, buffers.obs, buffers.out
+        )
+        if problem:
+            where = f"[{agent}]" + ("" if self.lanes == 1 else f" of lane {lane}")
+            if problem == 1:
+                raise InvalidInputError.of(f"cache{where}", "0 or 1", cache[lane, agent])
+            raise InvalidInputError.of(f"local_share{where}", "a number in [0, 1]", float(share[lane, agent]))
+        return buffers
+
+    def observe(self) -> NDArray[np.float32]:
+        """(L, D) observations of the slots to be decided."""
+        obs = np.zeros((self.lanes, self.width), np.float32)
+        kernel.observe_lanes(*self.world, obs)
+        return obs
+
+    def done(self) -> NDArray[np.bool_]:
+        """(L,) whether each lane's episode is over."""
+        return self.world.lane["done"].astype(bool)
+
+    # --- inspection ---------------------------------------------------------------------------------------------------
+
+    def get_state(self) -> dict[str, NDArray[Any]]:
+        """A copy of the whole simulator state."""
+        return {name: getattr(self.world, name).copy() for name in STATE_FIELDS}
+
+    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Continue bit for bit from a state of `get_state`.
+
+        Raises:
+            InvalidInputError: the state does not fit these parameters, or no simulator can have written it.
+        """
+        check_state(state, self.world)
+        for name in STATE_FIELDS:
+            getattr(self.world, name)[...] = state[name]
+        self._seeded = True
