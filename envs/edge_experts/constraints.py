@@ -114,14 +114,25 @@ def make_constraints(
         here = np.where(on == instance.devices.index(device), memory, 0.0)
         rows.append(Constraint(f"memory of {device}", "GB", _total(here), size))
     if budgets.max_experts is not None:
-        rows.append(Constraint("experts", "", lambda subset: float(subset.bit_count()), budgets.max_experts))
+        rows.append(Constraint("experts", "", _size, budgets.max_experts))
     compilable = budgets.tau is None or budgets.statistic == "category_mean"
     problem = _compile(instance, found) if compilable else None
     return Constraints(tuple(rows), energy, idle, delay, energy_model, budgets, problem)
 
 
+# Partial functions, not closures: environments are pickled with their instances.
+
+
+def _size(subset: int) -> float:
+    return float(subset.bit_count())
+
+
 def _total(column: FloatArray) -> SetFunction:
-    return lambda subset: float(column[list(members(subset))].sum())
+    return partial(_sum_over, column)
+
+
+def _sum_over(column: FloatArray, subset: int) -> float:
+    return float(column[list(members(subset))].sum())
 
 
 def _delays(instance: Instance, budgets: Budgets, found: Constraints, delay: FloatArray) -> list[Constraint]:
@@ -142,21 +153,21 @@ def _delays(instance: Instance, budgets: Budgets, found: Constraints, delay: Flo
 def _over_prompts(delay: FloatArray, weight: FloatArray, budgets: Budgets) -> SetFunction:
     """Mean or 95th percentile over prompts of the slowest expert's delay: increasing, but with no compiled form."""
     shares = weight / weight.sum() if weight.sum() > 0 else np.full(len(weight), 1.0 / len(weight))
+    return partial(_typical_delay, delay, shares, budgets)
 
-    def use(subset: int) -> float:
-        chosen = list(members(subset))
-        if not chosen:
-            return 0.0
-        slowest = delay[:, chosen].max(axis=1)
-        if budgets.statistic == "mean":
-            typical = float(shares @ slowest)
-        else:
-            order = np.argsort(slowest)
-            reached = np.searchsorted(np.cumsum(shares[order]), 0.95 - SLACK)
-            typical = float(slowest[order[min(int(reached), len(order) - 1)]])
-        return budgets.t_gate + typical + budgets.t_agg * len(chosen)
 
-    return use
+def _typical_delay(delay: FloatArray, shares: FloatArray, budgets: Budgets, subset: int) -> float:
+    chosen = list(members(subset))
+    if not chosen:
+        return 0.0
+    slowest = delay[:, chosen].max(axis=1)
+    if budgets.statistic == "mean":
+        typical = float(shares @ slowest)
+    else:
+        order = np.argsort(slowest)
+        reached = np.searchsorted(np.cumsum(shares[order]), 0.95 - SLACK)
+        typical = float(slowest[order[min(int(reached), len(order) - 1)]])
+    return budgets.t_gate + typical + budgets.t_agg * len(chosen)
 
 
 def _compile(instance: Instance, found: Constraints) -> Callable[[FloatArray], Problem]:
@@ -182,4 +193,5 @@ def _compile(instance: Instance, found: Constraints) -> Callable[[FloatArray], P
                 cap[i] -= 1
     load = np.array(loads, float).reshape(len(loads), n)
     limit_array = np.array(limits, float)
-    return lambda gain: Problem(gain, load, limit_array, cap, np.array(peak, float), peak_row, budgets.k)
+    peaks = np.array(peak, float)
+    return partial(Problem, load=load, limit=limit_array, cap=cap, peak=peaks, peak_row=peak_row, k=budgets.k)

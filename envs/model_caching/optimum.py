@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from ..core.errors import InvalidInputError
 from ..core.optimum import Optimum
@@ -46,6 +45,7 @@ def _programme(
     Variables per slot: x of every agent (served here), u of every loadable thing (resident), y (loaded). Constraints:
     x <= u, y >= u - u before, sizes of u within the memory.
     """
+    from scipy import sparse
     from scipy.optimize import Bounds, LinearConstraint, milp
 
     slots, agents = savings.shape

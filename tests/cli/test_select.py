@@ -39,7 +39,8 @@ def test_json_has_the_promised_keys_and_the_golden_answer(capsys):
     assert len(found["next_expert"]["delay"]) == 4
 
 
-def test_without_json_it_explains_in_words_and_tables(capsys):
+def test_without_json_it_explains_in_words_and_tables(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")  # narrow tables break words
     code, out, _ = run(capsys, *GOLDEN)
     assert code == 0
     assert out.startswith("Select 3 of 12 experts: qwen-1.5b-orin-fp16, llama3.2-3b-orin-w4, mistral-24b-4090-q4.")
