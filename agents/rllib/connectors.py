@@ -224,8 +224,10 @@ def _calibrate(window: Window, found: Transitions, module: AsyncFractionalModule
     seen = window.observation.flatten(0, 1)[torch.from_numpy(np.union1d(found.start, found.end))]
     features = module.actor.features
     values = features.values(seen)
-    sums = torch.stack([values.sum(0), (values**2).sum(0), torch.full_like(values[0], len(values))])
+    sums = torch.stack([values.sum(0), (values**2).sum(0), torch.ones_like(values).sum(0)])
     mean, square, count = torch.from_numpy(pooled(sums.cpu().numpy())).to(sums)
+    if not count.any():  # one of several modules may have decided nothing
+        return
     mean, square = mean / count, square / count
     if not critic.calibrated:
         features.mean.copy_(mean)

@@ -8,8 +8,11 @@ import pytest
 import torch
 from ray.rllib.core.learner.learner import Learner
 
+from edgewise.agents.fractional.transitions import Transitions
+from edgewise.agents.networks.asynchronous import Window
 from edgewise.agents.rllib import AsyncFractionalAlgorithmConfig, EventStreamEnvRunner
 from edgewise.agents.rllib.callbacks import outer_step
+from edgewise.agents.rllib.connectors import _calibrate
 from edgewise.agents.rllib.torch_learner import AsyncFractionalTorchLearner
 
 MODULE = "default_policy"
@@ -102,6 +105,16 @@ def test_importance_ratios_begin_at_one() -> None:
     assert metrics["kl"] == pytest.approx(0.0, abs=1e-6)
     assert metrics["clip_fraction"] == 0.0
     assert metrics["policy_loss"] == pytest.approx(0.0, abs=1e-4)  # advantages are standardised
+
+
+def test_a_batch_without_decisions_leaves_the_units_as_they_are() -> None:
+    loop = Loop()
+    loop.step()
+    before, nothing = loop.weights, np.zeros(0, np.int64)
+    window = Window(torch.zeros(1, 2, 6), torch.zeros(1, 2, dtype=torch.long), torch.zeros(1, 2, 4), torch.zeros(1, 2))
+    module, scale = loop.learner.module[MODULE], loop.learner.pricing.critics[MODULE]
+    _calibrate(window, Transitions(nothing, nothing, nothing.astype(bool)), module, scale)
+    assert not changed(before, loop.weights, "")
 
 
 def test_averaged_weights_of_three_iterations() -> None:
