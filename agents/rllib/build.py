@@ -44,11 +44,13 @@ def algorithm_config(
         cluster: where it runs; None: in this process.
     """
     cluster = cluster or ClusterConfig()
-    _, n_devices, _ = game_shape(*spaces_of(env_id, env_kwargs), None)
+    _, n_devices, in_game = game_shape(*spaces_of(env_id, env_kwargs), None)
     fragment = section.n_steps * n_devices
     rate, batch = section.learning_rate, fragment * num_envs // max(cluster.num_learners, 1)
     config = AsyncFractionalAlgorithmConfig()
-    config.environment(env_id, env_config=dict(env_kwargs), disable_env_checking=True)
+    # a rollout is a third of an episode: were all lanes reset together, every third batch would hold the transient
+    stagger = {"stagger": True} if in_game else {}
+    config.environment(env_id, env_config={**env_kwargs, **stagger}, disable_env_checking=True)
     config.env_runners(
         num_env_runners=cluster.num_env_runners,
         num_envs_per_env_runner=num_envs // max(cluster.num_env_runners, 1),

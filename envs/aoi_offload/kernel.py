@@ -181,6 +181,7 @@ def step_lanes(
     wait,
     skip,
     until,
+    horizon,
     obs,
     out,
     ints,
@@ -203,6 +204,7 @@ def step_lanes(
         skip: (L,) bool, lanes that are left alone.
         until: (L,) float64, stop before the first event at or after it, in seconds; such a lane is truncated, and its
             decision is nobody's.
+        horizon: (L,) float64, truncate at the first decision at or after it, in seconds.
         obs: (L, D) float32, written.
         out: (6, L) float64, written.
         ints: (2, L) int32, written.
@@ -218,7 +220,7 @@ def step_lanes(
                 problem = _invalid(w, i, server[i], wait[i])
                 if problem:
                     return i, -problem
-    horizon, lanes = params[0]["horizon"], lane.shape[0]
+    lanes = lane.shape[0]
     for first in range(0, lanes, BLOCK):
         # Two passes over a block, so that the device of the next event is on its way before it is needed.
         last = min(first + BLOCK, lanes)
@@ -232,7 +234,7 @@ def step_lanes(
         for i in range(first, last):
             if not skip[i]:
                 advance(w, i, until[i], obs, out, ints)
-                truncated[i] = lane[i]["time"] >= horizon or timer[i, ROOT] >= until[i]
+                truncated[i] = lane[i]["time"] >= horizon[i] or timer[i, ROOT] >= until[i]
                 lane[i]["done"] = truncated[i]
     return 0, 0
 

@@ -78,6 +78,7 @@ class Simulator:
         objective: ``"selfish"`` prices a device's own age, ``"team"`` the mean over all devices.
         stream: observations carry the device's index.
         warmup: cycles that start before it are not counted in the statistics, in seconds.
+        stagger: the first episode of lane i ends at (i + 1) / L of the horizon, so that lanes do not end together.
 
     Raises:
         InvalidInputError: horizon, objective or warmup out of range.
@@ -97,6 +98,7 @@ class Simulator:
         objective: str = "selfish",
         stream: bool = False,
         warmup: float = 0.0,
+        stagger: bool = False,
     ) -> None:
         if not (isinstance(horizon, float | int) and horizon > 0):
             raise InvalidInputError.of("horizon", "a positive number of seconds", horizon)
@@ -112,6 +114,8 @@ class Simulator:
             params, rules, lanes, horizon=horizon, warmup=warmup, team=self.team, stream=stream
         )
         self.until = np.full(lanes, np.inf)
+        self._first_horizon = horizon * np.arange(1, lanes + 1) / lanes if stagger else np.full(lanes, float(horizon))
+        self._horizon = self._first_horizon.copy()  # (L,) of the present episodes, in seconds
         self._everyone = np.ones(lanes, bool)
         self._nobody = np.zeros(lanes, bool)
         self._seeded = False
@@ -136,8 +140,13 @@ class Simulator:
         self.halfway = self.halfway and not mask.all()
         buffers = Buffers(self.lanes, self.width)
         self.world.lane["episode"] += mask
+        self._find_horizons()
         kernel.reset_lanes(*self.world, mask, self.until, buffers.obs, buffers.out, buffers.ints)
         return buffers
+
+    def _find_horizons(self) -> None:
+        later = self.world.lane["episode"] > 0
+        self._horizon = np.where(later, self.world.params["horizon"], self._first_horizon)
 
     def step(
         self,
@@ -164,7 +173,7 @@ class Simulator:
         truncated = np.zeros(self.lanes, bool)
         skip = self._nobody if skip is None else skip
         lane, problem = kernel.step_lanes(
-            *self.world, server, wait, skip, self.until, buffers.obs, buffers.out, buffers.ints, truncated
+            *self.world, server, wait, skip, self.until, self._horizon, buffers.obs, buffers.out, buffers.ints, truncated
         )
         if problem:
             raise self.invalid_action(problem, server[lane], wait[lane], lane)
@@ -296,4 +305,5 @@ class Simulator:
         check_state(state)
         for name in STATE_FIELDS:
             getattr(self.world, name)[...] = state[name]
+        self._find_horizons()
         self._seeded, self.halfway = True, False

@@ -18,11 +18,13 @@ from .state import COST, DURATION, STAGED_AGENT
 from .synchronous import common_clock
 
 
-def game_simulator(params: AoIParams, lanes: int, horizon: float, objective: str, stream: bool) -> Simulator:
+def game_simulator(
+    params: AoIParams, lanes: int, horizon: float, objective: str, stream: bool, stagger: bool = False
+) -> Simulator:
     """A simulator in which every device is an agent with staged decisions."""
     rules = np.repeat(rule(params)[None], params.n_devices)
     rules["agent"] = STAGED_AGENT
-    return Simulator(params, rules, lanes, horizon=horizon, objective=objective, stream=stream)
+    return Simulator(params, rules, lanes, horizon=horizon, objective=objective, stream=stream, stagger=stagger)
 
 
 class AoIOffloadGameEnv(ScalarFace):
@@ -128,6 +130,8 @@ class AoIOffloadGameVectorEnv(VectorFace):
         horizon: see `AoIOffloadGameEnv`.
         objective: see `AoIOffloadGameEnv`.
         sync_slot: see `AoIOffloadGameEnv`.
+        stagger: the first episode of lane i ends at (i + 1) / n of the horizon, so that the lanes' episodes do not all
+            begin together, which would let the initial transient dominate some batches and be absent from others.
         autoreset_mode: an `AutoresetMode` or its name.
         max_episode_steps: must be None: the horizon is a time.
         **overrides: fields of `AoIParams`.
@@ -145,13 +149,14 @@ class AoIOffloadGameVectorEnv(VectorFace):
         horizon: float = 300.0,
         objective: str = "selfish",
         sync_slot: float | None = None,
+        stagger: bool = False,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         max_episode_steps: int | None = None,
         **overrides: Any,
     ) -> None:
         params = make_params(preset, params, overrides)
         lanes = check_lanes(num_envs, max_episode_steps)
-        simulator = game_simulator(params, lanes, horizon, objective, stream=True)
+        simulator = game_simulator(params, lanes, horizon, objective, stream=True, stagger=stagger)
         super().__init__(params, simulator, True, autoreset_mode, common_clock(sync_slot, params))
         self.objective = objective
 
