@@ -173,7 +173,16 @@ class Simulator:
         truncated = np.zeros(self.lanes, bool)
         skip = self._nobody if skip is None else skip
         lane, problem = kernel.step_lanes(
-            *self.world, server, wait, skip, self.until, self._horizon, buffers.obs, buffers.out, buffers.ints, truncated
+            *self.world,
+            server,
+            wait,
+            skip,
+            self.until,
+            self._horizon,
+            buffers.obs,
+            buffers.out,
+            buffers.ints,
+            truncated,
         )
         if problem:
             raise self.invalid_action(problem, server[lane], wait[lane], lane)

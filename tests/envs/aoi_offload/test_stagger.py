@@ -9,9 +9,7 @@ ID, LANES, HORIZON = "edgewise/AoIOffloadGame-v0", 4, 40.0
 
 
 def run(steps, **kwargs):
-    envs = gymnasium.make_vec(
-        ID, num_envs=LANES, preset="small", horizon=HORIZON, autoreset_mode="SAME_STEP", **kwargs
-    )
+    envs = gymnasium.make_vec(ID, num_envs=LANES, preset="small", horizon=HORIZON, autoreset_mode="SAME_STEP", **kwargs)
     envs.reset(seed=3)
     ends = [[] for _ in range(LANES)]
     action = {"server": np.ones(LANES, int), "wait": np.full((LANES, 1), 0.5)}
@@ -37,7 +35,8 @@ def test_first_episodes_end_in_turn_and_later_ones_at_the_horizon():
 def test_the_last_lane_is_one_that_is_not_staggered():
     _, plain, _ = run(600)
     _, staggered, _ = run(600, stagger=True)
-    assert staggered[-1] == plain[-1] and staggered[0] != plain[0]
+    assert staggered[-1] == plain[-1]
+    assert staggered[0] != plain[0]
 
 
 def test_a_restored_state_ends_where_the_saved_one_does():
