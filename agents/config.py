@@ -445,3 +445,9 @@ GAME_LEARNERS = frozenset({"async_fractional", "fractional_d3qn_ddpg", "recurren
 
 SINGLE_DEVICE_LEARNERS = frozenset({"async_fractional", "fractional_d3qn_ddpg", "fractional_ppo", "ppo"})
 """Learners that train one device among others that do not learn."""
+
+CACHING_LEARNERS = frozenset({"t2drl"})
+"""Learners that cache models."""
+
+EXPERT_LEARNERS: frozenset[str] = frozenset()
+"""Learners that select experts or route prompts."""

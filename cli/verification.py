@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..eval import results
+from ..eval import families, results
 from ..eval.evaluate import evaluate_run
-from ..eval.game import GameBudget
+from ..train.run_folder import open_run
 from ..train.verify import Check
 
 
@@ -18,14 +18,16 @@ def verify_evaluation(run: Path) -> list[Check]:
     """
     if not (run / results.FILE_NAME).exists():
         return []
-    stored = results.read(run)
+    family = families.of(open_run(run).config)
+    stored = results.read_as(family.evaluation, run)
     step = int(stored.checkpoint.removeprefix("step_"))
-    budget = None
-    if stored.game is not None:
-        budget = GameBudget(stretch_seeds=stored.game.stretch_seeds, stretch_horizon=stored.game.stretch_horizon)
-    again = evaluate_run(
-        run, seeds=stored.n_seeds, horizon=stored.horizon, checkpoint=step, budget=budget, command=[], write=False
-    )
-    detail = f"recorded {stored.age!r} s, found {again.age!r} s"
-    same = stored.age == again.age and stored.learner.per_seed == again.learner.per_seed
-    return [Check(f"evaluating {stored.checkpoint} again gives the reported age", same, detail)]
+    again = evaluate_run(run, checkpoint=step, command=[], write=False, **family.repeat(stored))
+    (recorded, each), (found, each_found) = family.result(stored), family.result(again)
+    same = recorded == found and each == each_found
+    return [
+        Check(
+            f"evaluating {stored.checkpoint} again gives the reported result",
+            same,
+            f"recorded {recorded!r}, found {found!r}",
+        )
+    ]

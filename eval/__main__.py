@@ -6,8 +6,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
-from ..envs.core.errors import EdgewiseError, InvalidInputError
+from ..envs.core.errors import EdgewiseError
 
 
 def evaluate(
@@ -17,7 +18,7 @@ def evaluate(
     horizon: float | None = None,
     checkpoint: str = "best",
     nash: bool = False,
-    budget: str = "full",
+    budget: Literal["full", "smoke"] = "full",
     command: list[str] | None = None,
 ) -> Path:
     """Evaluate a run, print the comparison, write ``evaluation.json`` and ``report.html``.
@@ -25,10 +26,10 @@ def evaluate(
     Args:
         run_dir: the run folder.
         seeds: number of evaluation seeds; None takes the default.
-        horizon: length of an evaluation episode, s; None takes four training horizons, in a game one.
+        horizon: length of an evaluation episode, in the environment's unit of time; None takes the default.
         checkpoint: ``best``, ``last`` or a step.
         nash: of a game: do the Nash check, too.
-        budget: ``full``, or ``smoke`` for figures that mean little (of a game).
+        budget: ``full``, or ``smoke`` for figures that mean little.
         command: command line for the record; None takes ``sys.argv``.
 
     Returns:
@@ -37,13 +38,13 @@ def evaluate(
     Raises:
         EdgewiseError: anything the user can mend; the message is one sentence.
     """
+    from ..train.run_folder import open_run
+    from .console import stdout_console
     from .evaluate import evaluate_run, parse_checkpoint
-    from .game import BUDGETS
+    from .families import of
     from .report import require_drawing, write_report
-    from .terminal import print_evaluation, status
+    from .terminal import status
 
-    if budget not in BUDGETS:
-        raise InvalidInputError.of("budget", " or ".join(BUDGETS), budget)
     require_drawing()
     with status() as progress:
         evaluation = evaluate_run(
@@ -52,11 +53,11 @@ def evaluate(
             horizon=horizon,
             checkpoint=parse_checkpoint(checkpoint),
             nash=nash,
-            budget=BUDGETS[budget],
+            budget=budget,
             command=command,
             progress=progress,
         )
-    print_evaluation(evaluation)
+    of(open_run(run_dir).config).show(evaluation, stdout_console())
     path = write_report(run_dir)
     print(f"report: {path}")
     return path
@@ -79,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--horizon", type=float, help="seconds per seed (default: four training horizons; a game: one)")
     parser.add_argument("--checkpoint", default="best", help="best, last or a step")
     parser.add_argument("--exploitability", action="store_true", help="of a game: what a device gains by deviating")
-    parser.add_argument("--budget", default="full", help="of a game: full, or smoke for figures that mean little")
+    parser.add_argument("--budget", default="full", help="full, or smoke for figures that mean little")
     parser.add_argument("--report-only", action="store_true", help="draw the report again from the stored evaluation")
     options = parser.parse_args(arguments)
     try:

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from ..envs.core.errors import InvalidInputError
 from ..train import atomic
+from ..train.environments import AoIEnvConfig
 from ..train.run_folder import RunFolder, git_revision, open_run
 from . import results
 from .game import drop_name
@@ -136,7 +137,7 @@ def compare(runs: Sequence[str | Path], command: list[str] | None = None) -> Com
 def _identity(pair: Pair) -> dict[str, Any]:
     """What runs must share to stand in one table."""
     run, evaluation = pair
-    env, game = run.config.env, evaluation.game
+    env, game = run.config.env_as(AoIEnvConfig), evaluation.game
     shared = {"environment": env.id, "evaluation horizon": evaluation.horizon, **env.params().model_dump()}
     if game is not None:
         return shared | {"stretch": game.stretch_horizon}
@@ -154,7 +155,7 @@ def _check_same(first: Pair, other: Pair) -> None:
 
 
 def _system(pair: Pair) -> str:
-    params = pair[0].config.env.params()
+    params = pair[0].config.env_as(AoIEnvConfig).params()
     edges = f"{params.n_edges} edge{'s' if params.n_edges != 1 else ''}"
     devices = f"{params.n_devices} device{'s' if params.n_devices != 1 else ''}"
     return f"{devices}, {edges}, {params.service} service, drop mode {drop_name(params)}"
@@ -203,7 +204,8 @@ def _learned(label: str, group: list[Pair]) -> Row:
         score.age if q is None else Estimate(estimate=q.mean_age, low=None, high=None, confidence=0.95, n=1)
         for score, q in zip(scores, exact, strict=True)
     ]
-    objective = f", {config.env.objective}" if config.env.params().n_devices > 1 else ""
+    env = config.env_as(AoIEnvConfig)
+    objective = f", {env.objective}" if env.params().n_devices > 1 else ""
     return _row(
         label,
         "learned",

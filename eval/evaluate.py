@@ -1,49 +1,46 @@
-"""Evaluation of a trained run against every scripted baseline and against the certified optimum.
-
-All policies meet the same evaluation seeds, hence the same service draws; differences are taken per seed. Baselines
-with a free number are tuned on other seeds. Evaluation seeds are disjoint from those of training and of the outer loop.
-"""
+"""Evaluation of a trained run of any family, and the score of a checkpoint during training."""
 
 from __future__ import annotations
 
-import datetime
 import sys
-import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..envs.aoi_offload.optimum import UpdateOrWait
-from ..envs.aoi_offload.policies import ScriptedPolicy
-from ..envs.aoi_offload.simulate import simulate
-from ..envs.aoi_offload.state import JOINT, UPDATE
 from ..envs.core.errors import InvalidInputError
-from ..envs.core.seeding import SeedTree
-from ..train.run_folder import git_revision, load_policy, open_run
-from . import results
-from .baselines import Contest, Rule, Runner, baselines
-from .episodes import can_record_all, observations, record, record_all, response, run_policy, trace
-from .game import BUDGETS, GameBudget, evaluate_game, score_game, with_seeds
-from .metrics import Metrics, measure
-from .scores import estimate, reference, score
-from .statistics import difference, relative_difference
+from ..train.run_folder import load_policy, open_run
+from . import families, results
+from .game import GameBudget
 
 if TYPE_CHECKING:
-    from ..envs.aoi_offload.params import AoIParams
     from ..train.config import TrainConfig
     from ..train.learners import Policy
 
-DEFAULT_SEEDS = 64
-HORIZON_FACTOR = 4.0
-"""The default evaluation episode is this many training episodes long, so that its start weighs little."""
-TUNING_SEEDS = 8
-TRACE_SECONDS, TRACE_AGES = 60.0, 12.0
-"""The shown episode lasts 60 s, or 12 mean ages where that is longer, but no longer than a training episode."""
-QUADRATURE_NODES = 1 << 16
-_LEARNER = 0  # the learning device
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of an evaluation.
+
+    Attributes:
+        seeds: number of evaluation seeds, one episode each; None takes the default.
+        horizon: length of an episode, in the environment's unit of time; None takes the default.
+        nash: of a game: how much could a device gain by leaving the learned policy?
+        budget: ``full``, or ``smoke``: does it run?
+        game: seeds and horizons of a game's evaluation; None takes those of the budget.
+        checkpoint: name of the checkpoint, for the record.
+        command: the command line, for the record.
+        progress: told, in a few words, what is being computed.
+    """
+
+    seeds: int | None = None
+    horizon: float | None = None
+    nash: bool = False
+    budget: Literal["full", "smoke"] = "full"
+    game: GameBudget | None = None
+    checkpoint: str = ""
+    command: list[str] = field(default_factory=list)
+    progress: Callable[[str], None] = lambda text: None
 
 
 def evaluate_run(
@@ -53,230 +50,66 @@ def evaluate_run(
     horizon: float | None = None,
     checkpoint: Literal["best", "last"] | int = "best",
     nash: bool = False,
-    budget: GameBudget | None = None,
+    budget: Literal["full", "smoke"] = "full",
+    game: GameBudget | None = None,
     command: list[str] | None = None,
     write: bool = True,
     progress: Callable[[str], None] | None = None,
-) -> results.Evaluation:
+) -> results.AnyEvaluation:
     """Evaluate a run's policy and write ``evaluation.json`` into its folder.
-
-    An earlier Nash check of the same checkpoint is kept where none is asked for.
 
     Args:
         run_dir: the run folder.
-        seeds: number of evaluation seeds, one episode each; None takes the default.
-        horizon: length of an episode, s; None takes four training horizons, in a game one.
+        seeds: number of evaluation seeds, one episode each; None takes the family's default.
+        horizon: length of an episode, in the environment's unit of time; None takes the family's default.
         checkpoint: ``"best"``, ``"last"`` or a step.
-        nash: of a game: how much could a device gain by leaving the learned policy?
-        budget: seeds and horizons of a game's evaluation; None takes the full one.
+        nash: of a game: how much could a device gain by leaving the learned policy? An earlier check of the same
+            checkpoint is kept where none is asked for.
+        budget: ``full``, or ``smoke`` for figures that mean little.
+        game: seeds and horizons of a game's evaluation instead of the budget's.
         command: the command line for the record; None takes ``sys.argv``.
         write: store the result in the run folder.
         progress: told, in a few words, what is being computed.
 
     Raises:
         CheckpointError: no run folder, no such checkpoint, or a corrupt or foreign one.
-        InvalidInputError: a number out of range, the horizon too short for one completed task, or a Nash check of a
-            run with one learning device.
+        InvalidInputError: a number out of range, or something is asked for that the family does not have.
         StorageError: the result could not be written.
     """
+    if budget not in ("full", "smoke"):
+        raise InvalidInputError.of("budget", "full or smoke", budget)
     run = open_run(run_dir)
-    if nash and not run.config.env.is_game:
-        raise InvalidInputError(
-            f"--exploitability needs a game, in which all devices learn; {run.path} has one learner"
-        )
+    family = families.of(run.config)
+    request = Request(
+        seeds=seeds,
+        horizon=horizon,
+        nash=nash,
+        budget=budget,
+        game=game,
+        checkpoint=run.checkpoint(checkpoint).name,
+        command=sys.argv if command is None else command,
+        progress=progress or (lambda text: None),
+    )
+    family.check(run.config, request)
     policy, config = load_policy(run_dir, checkpoint)
-    name, line = run.checkpoint(checkpoint).name, sys.argv if command is None else command
-    if config.env.is_game:
-        spending = with_seeds(budget or BUDGETS["full"], seeds)
-        evaluation = evaluate_game(
-            policy,
-            config,
-            budget=spending,
-            horizon=horizon,
-            nash=nash,
-            checkpoint=name,
-            command=line,
-            progress=progress,
-        )
-    else:
-        evaluation = evaluate_policy(
-            policy,
-            config,
-            seeds=DEFAULT_SEEDS if seeds is None else seeds,
-            horizon=horizon,
-            checkpoint=name,
-            command=line,
-            progress=progress,
-        )
+    evaluation = family.evaluate(policy, config, request)
     if write:
-        evaluation = results.with_earlier_check(run.path, evaluation)
+        evaluation = family.with_earlier(run.path, evaluation)
         results.write(run.path, evaluation)
     return evaluation
 
 
-def evaluate_policy(
-    policy: Policy,
-    config: TrainConfig,
-    *,
-    seeds: int = DEFAULT_SEEDS,
-    horizon: float | None = None,
-    checkpoint: str = "",
-    command: list[str] | None = None,
-    progress: Callable[[str], None] | None = None,
-) -> results.Evaluation:
-    """Evaluate any policy of one learning device in the environment of a training configuration.
-
-    Args:
-        policy: ``act(obs (n, 4 + N)) -> {"server", "wait"}``.
-        config: names the environment and the run's seed.
-        seeds: number of evaluation seeds.
-        horizon: length of an episode, s; None takes four training horizons.
-        checkpoint: name for the record.
-        command: command line for the record.
-        progress: told, in a few words, what is being computed.
-
-    Raises:
-        InvalidInputError: `seeds` or `horizon` out of range, or the horizon too short for one completed task.
-    """
-    started = time.monotonic()
-    if isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= 65536:
-        raise InvalidInputError.of("seeds", "an integer in [1, 65536]", seeds)
-    length = HORIZON_FACTOR * config.env.horizon if horizon is None else float(horizon)
-    if not 0 < length <= 1e9:
-        raise InvalidInputError.of("horizon", "in (0, 1e9] s", horizon)
-    tell = progress or _silent
-    tell("the optimum")
-    tree, params, kwargs = SeedTree(config.seed), config.env.params(), config.env.kwargs()
-    eval_seeds = [tree.evaluate + lane for lane in range(seeds)]
-    optimum = reference(config.env.id, kwargs)
-    tell("the learner")
-    ours = measure(run_policy(policy, config.env.id, kwargs | {"horizon": length}, eval_seeds), counted(kwargs))
-    learner = score("learner", ("learned", "learned"), ours)
-    rows = _compare(params, kwargs, config.env.id, ours, eval_seeds, tree.outer, length, optimum.threshold, tell)
-    stretch = min(max(TRACE_SECONDS, TRACE_AGES * learner.mean_age.estimate), config.env.horizon)
-    events = record(policy, config.env.id, kwargs, eval_seeds[0])
-    everyone = events
-    if can_record_all(params, kwargs):
-        everyone = record_all(policy, params, kwargs | {"horizon": stretch}, eval_seeds[0])
-    target = optimum.bound if optimum.value is None else optimum.value
-    shown = sorted(rows, key=lambda row: row.mean_age.estimate)
-    return results.Evaluation(
-        checkpoint=checkpoint,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        command=command or [],
-        git=git_revision(),
-        seconds=round(time.monotonic() - started, 3),
-        first_seed=eval_seeds[0],
-        n_seeds=seeds,
-        horizon=length,
-        decision=config.env.decision,
-        objective=config.env.objective,
-        learner=learner,
-        baselines=shown,
-        zero_wait=next(row.label for row in shown if row.tuned == 1 and row.wait == "fixed:0"),
-        best=shown[0].label,
-        optimum=optimum,
-        gap=estimate([ours.mean_age], lambda age, axis: np.mean(age, axis=axis) / target - 1.0),
-        quadrature=_quadrature(policy, params, config.env.decision, target),
-        trace=trace(everyone, stretch),
-        response=response(policy, params, events, config.env.decision, optimum.threshold),
-    )
-
-
-def score_checkpoint(policy: Policy, config: TrainConfig, *, seeds: int = 16) -> dict[str, float]:
-    """Score a policy during training, on the seeds of the outer loop; the command line passes this to the trainer.
+def score_checkpoint(policy: Policy, config: TrainConfig) -> dict[str, float]:
+    """Score a policy during training; the command line passes this to the trainer.
 
     Args:
         policy: the policy of the present weights.
         config: the run's configuration.
-        seeds: number of episodes, each of one training horizon; unused for a lone device, which is integrated exactly.
 
     Returns:
-        ``score`` and ``mean_age``, s: lower is better. See `score_game` for games.
+        ``score``, lower is better, and more by family.
     """
-    if config.env.is_game:
-        return score_game(policy, config)
-    exact = _quadrature(policy, config.env.params(), config.env.decision, None)
-    if exact is not None:
-        return {"score": exact.mean_age, "mean_age": exact.mean_age}
-    first = SeedTree(config.seed).outer
-    counters = run_policy(policy, config.env.id, config.env.kwargs(), [first + lane for lane in range(seeds)])
-    age = float(measure(counters, counted(config.env.kwargs())).mean_age.mean())
-    return {"score": age, "mean_age": age}
-
-
-def _silent(text: str) -> None:
-    """Report nothing."""
-
-
-def counted(kwargs: dict[str, Any]) -> list[int] | None:
-    """The devices whose age the objective counts: the learning one, or all (None) for a team."""
-    return None if kwargs["objective"] == "team" else [_LEARNER]
-
-
-def _quadrature(policy: Policy, params: AoIParams, decision: str, target: float | None) -> results.Quadrature | None:
-    """Integrate the learned wait over the service law: exact where the device has one processor and no company."""
-    if params.n_devices > 1 or params.n_edges > 0:
-        return None
-    scale = float(params.scales()[0, 0])
-    problem = UpdateOrWait.parse(params.service, scale, params.drop, params.z_max)
-
-    def wait(delay: NDArray[np.float64]) -> NDArray[np.float64]:
-        obs = observations(JOINT if decision == "joint" else UPDATE, delay, delay, 0.0, np.zeros((1, 0)))
-        return np.asarray(policy.act(obs)["wait"], dtype=np.float64)
-
-    age = float(problem.rule(wait, QUADRATURE_NODES))
-    return results.Quadrature(mean_age=age, gap=None if target is None else age / target - 1.0, nodes=QUADRATURE_NODES)
-
-
-def _runner(params: AoIParams, kwargs: dict[str, Any], env_id: str) -> Runner:
-    """How to run a rule on the learning device: compiled, or through the environment for joint decisions."""
-    if kwargs["decision"] == "staged":
-
-        def compiled(rule: Rule, seeds: list[int], horizon: float) -> dict[str, NDArray[Any]]:
-            background = (kwargs["background"], kwargs["background_wait"])
-            return simulate(params, *background, horizon=horizon, seeds=seeds, deviator=(_LEARNER, *rule)).statistics
-
-        return compiled
-
-    def stepped(rule: Rule, seeds: list[int], horizon: float) -> dict[str, NDArray[Any]]:
-        policy = ScriptedPolicy(*rule, params=params, seed=seeds[0] % 2**32)
-        return run_policy(policy, env_id, kwargs | {"horizon": horizon}, seeds)
-
-    return stepped
-
-
-def _compare(
-    params: AoIParams,
-    kwargs: dict[str, Any],
-    env_id: str,
-    ours: Metrics,
-    eval_seeds: list[int],
-    first_tuning_seed: int,
-    horizon: float,
-    threshold: float | None,
-    tell: Callable[[str], None],
-) -> list[results.Score]:
-    """Score every baseline on the evaluation seeds; the free numbers are chosen on the tuning seeds."""
-    tuning = [first_tuning_seed + lane for lane in range(TUNING_SEEDS)]
-    contest = Contest(
-        _runner(params, kwargs, env_id),
-        counted(kwargs),
-        (tuning, min(horizon, kwargs["horizon"])),
-        (eval_seeds, horizon),
-    )
-    rows = []
-    for baseline in baselines(params, threshold):
-        tell(f"“{baseline.label}”")
-        rule, theirs = contest.best(baseline.rules)
-        pair = [ours.mean_age, theirs.mean_age]
-        compared = {
-            "tuned": len(baseline.rules),
-            "difference": estimate(pair, difference),
-            "relative": estimate(pair, relative_difference),
-        }
-        rows.append(score(baseline.label, rule, theirs).model_copy(update=compared))
-    return rows
+    return families.of(config).score(policy, config)
 
 
 def parse_checkpoint(text: str) -> Literal["best", "last"] | int:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ..envs.aoi_offload.simulate import simulate
 from ..envs.core.errors import InvalidInputError
 from ..envs.core.seeding import SeedTree
+from ..train.environments import AoIEnvConfig
 from ..train.run_folder import git_revision
 from . import results
 from .baselines import Contest, Rule, baselines
@@ -111,13 +112,13 @@ def evaluate_game(
             check of the synchronous game.
         MissingExtraError: the Nash check needs Stable-Baselines3.
     """
-    started = time.monotonic()
-    if nash and config.env.sync_slot is not None:
+    started, env = time.monotonic(), config.env_as(AoIEnvConfig)
+    if nash and env.sync_slot is not None:
         raise InvalidInputError("a Nash check needs asynchronous devices; those of this run share a clock (sync_slot)")
     budget, tell = budget or BUDGETS["full"], progress or (lambda text: None)
-    length = config.env.horizon if horizon is None else float(horizon)
+    length = env.horizon if horizon is None else float(horizon)
     _check(budget, length)
-    params, tree, slot = config.env.params(), SeedTree(config.seed), config.env.sync_slot
+    params, tree, slot = env.params(), SeedTree(config.seed), env.sync_slot
     seeds = [tree.evaluate + lane for lane in range(budget.seeds)]
     far = [tree.evaluate + _STRETCH + lane for lane in range(budget.stretch_seeds)]
     bound = reference(GAME_ID, {"params": params, "objective": "team"})
@@ -129,7 +130,7 @@ def evaluate_game(
     learner = _game_score("learner", ("learned", "learned"), ours, ours_far)
     tuning = [tree.outer + lane for lane in range(_TUNING_SEEDS)]
     contests = (
-        Contest(_runner(params), None, (tuning, min(length, config.env.horizon)), (seeds, length)),
+        Contest(_runner(params), None, (tuning, min(length, env.horizon)), (seeds, length)),
         Contest(
             _runner(params), None, (tuning, min(_LONG_TUNING, budget.stretch_horizon)), (far, budget.stretch_horizon)
         ),
@@ -162,7 +163,7 @@ def evaluate_game(
         n_seeds=budget.seeds,
         horizon=length,
         decision="staged",
-        objective=config.env.objective,
+        objective=env.objective,
         learner=learner,
         baselines=shown,
         zero_wait=next(row.label for row in shown if row.tuned == 1 and row.wait == "fixed:0"),
@@ -297,11 +298,12 @@ def score_game(policy: Policy, config: TrainConfig) -> dict[str, float]:
     Returns:
         ``score`` (lower is better) and ``mean_age``, s; for selfish devices also ``regret``.
     """
-    params, first = config.env.params(), SeedTree(config.seed).outer
-    length = min(config.env.horizon, _SCORE_WORK / params.n_devices)
+    env = config.env_as(AoIEnvConfig)
+    params, first = env.params(), SeedTree(config.seed).outer
+    length = min(env.horizon, _SCORE_WORK / params.n_devices)
     seeds = [first + lane for lane in range(_SCORE_SEEDS)]
-    slot = config.env.sync_slot
-    if config.env.objective == "team" or slot is not None:  # deviations are asynchronous
+    slot = env.sync_slot
+    if env.objective == "team" or slot is not None:  # deviations are asynchronous
         counters = play(params, everyone(policy), seeds, length, sync_slot=slot)
         age = float(_measure(params, counters, seeds, length).mean_age.mean())
         return {"score": age, "mean_age": age}

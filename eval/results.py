@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from ..envs.core.errors import CheckpointError, EdgewiseError, StorageError
+from ..envs.core.errors import CheckpointError, StorageError
 from ..train import atomic
 from .nash_results import FINITE, Exploitability, ScriptedCheck
 from .nash_results import Estimate as Estimate
 
 FILE_NAME = "evaluation.json"
+EvaluationT = TypeVar("EvaluationT", bound="AnyEvaluation")
 
 
 class Stretch(BaseModel):
@@ -221,8 +222,8 @@ class Game(BaseModel):
     references: list[ScriptedCheck] = []
 
 
-class Evaluation(BaseModel):
-    """A complete evaluation of one checkpoint.
+class AnyEvaluation(BaseModel):
+    """What evaluations of all families say of themselves.
 
     Attributes:
         format: version of this file.
@@ -232,7 +233,25 @@ class Evaluation(BaseModel):
         git: revision of the source, where there is a checkout.
         seconds: how long it took.
         first_seed, n_seeds: the evaluation seeds are first_seed + 0 ... n_seeds - 1 (disjoint from training's).
-        horizon: length of each evaluation episode, s.
+        horizon: length of each evaluation episode, in the environment's unit of time.
+    """
+
+    model_config = FINITE
+    format: Literal[1] = 1
+    checkpoint: str
+    created: str
+    command: list[str]
+    git: dict[str, Any] | None
+    seconds: float
+    first_seed: int
+    n_seeds: int
+    horizon: float
+
+
+class Evaluation(AnyEvaluation):
+    """A complete evaluation of one checkpoint of age-minimal offloading.
+
+    Attributes:
         decision: ``staged`` or ``joint``: the two have different optima.
         objective: ``selfish`` (ages are those of device 0) or ``team`` (means over all devices).
         learner: the learner's score.
@@ -246,16 +265,6 @@ class Evaluation(BaseModel):
         game: what the evaluation of a game adds; None for one learning device.
     """
 
-    model_config = FINITE
-    format: Literal[1] = 1
-    checkpoint: str
-    created: str
-    command: list[str]
-    git: dict[str, Any] | None
-    seconds: float
-    first_seed: int
-    n_seeds: int
-    horizon: float
     decision: str
     objective: str
     learner: Score
@@ -299,7 +308,7 @@ class Evaluation(BaseModel):
         return self.optimum.bound if self.optimum.value is None else self.optimum.value
 
 
-def write(run_dir: Path, evaluation: Evaluation) -> Path:
+def write(run_dir: Path, evaluation: AnyEvaluation) -> Path:
     """Write ``evaluation.json`` atomically and return its path.
 
     Raises:
@@ -310,22 +319,8 @@ def write(run_dir: Path, evaluation: Evaluation) -> Path:
     return path
 
 
-def with_earlier_check(run_dir: Path, evaluation: Evaluation) -> Evaluation:
-    """Keep the Nash check of an earlier evaluation of the same checkpoint where the new one has none."""
-    if evaluation.game is None or evaluation.game.exploitability is not None:
-        return evaluation
-    try:
-        earlier = read(run_dir)
-    except EdgewiseError:
-        return evaluation
-    if earlier.game is None or earlier.checkpoint != evaluation.checkpoint:
-        return evaluation
-    kept = {"exploitability": earlier.game.exploitability, "references": earlier.game.references}
-    return evaluation.model_copy(update={"game": evaluation.game.model_copy(update=kept)})
-
-
-def read(run_dir: Path) -> Evaluation:
-    """Read ``evaluation.json``.
+def read_as(kind: type[EvaluationT], run_dir: Path) -> EvaluationT:
+    """Read ``evaluation.json`` of a family.
 
     Raises:
         CheckpointError: there is none yet, or it is damaged.
@@ -335,10 +330,15 @@ def read(run_dir: Path) -> Evaluation:
     if not path.is_file():
         raise CheckpointError(f"{path}: not evaluated yet; run  edgewise evaluate {run_dir}  first")
     try:
-        return Evaluation.model_validate_json(path.read_bytes())
+        return kind.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "content"
         raise CheckpointError(f"{path}: {field}: {first['msg']}; evaluate the run again") from None
     except OSError as error:
         raise StorageError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def read(run_dir: Path) -> Evaluation:
+    """Read ``evaluation.json`` of age-minimal offloading; see `read_as`."""
+    return read_as(Evaluation, run_dir)

@@ -6,131 +6,33 @@ Unknown fields are errors, ranges are part of the fields, and every field can be
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from ..agents.config import (
-    GAME_LEARNERS,
     RLLIB_LEARNERS,
-    SINGLE_DEVICE_LEARNERS,
     AsyncFractionalConfig,
     ClusterConfig,
     FractionalD3QNDDPGConfig,
     FractionalPPOConfig,
     PPOConfig,
     RecurrentD3QNPPOConfig,
+    T2DRLConfig,
 )
-from ..envs.aoi_offload.params import PRESETS, AoIParams
-from ..envs.aoi_offload.policies import rule
-from ..envs.aoi_offload.synchronous import common_clock
 from ..envs.core.errors import InvalidInputError
 from ..envs.core.seeding import RUN_SEED_LIMIT
-from .config_io import apply_overrides, explain, read_yaml, validate
-
-
-class Section(BaseModel):
-    """Base of every section: frozen, finite, no unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-def _as_tuple(value: Any) -> Any:
-    """YAML lists become tuples; a single number given on the command line becomes one entry."""
-    return (value,) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-DEVICE, GAME = "edgewise/AoIOffload-v0", "edgewise/AoIOffloadGame-v0"
-_ONE_DEVICE = ("decision", "background", "background_wait")  # in a game all devices learn, with staged decisions
-
-
-class EnvConfig(Section):
-    """The training environment. Fields left out (None) keep the preset's value; see ``AoIParams`` for their ranges."""
-
-    id: Literal["edgewise/AoIOffload-v0", "edgewise/AoIOffloadGame-v0"] = Field(
-        default="edgewise/AoIOffload-v0", description="one device that learns, or the game in which all do"
-    )
-    preset: Literal["paper", "heterogeneous", "single", "small"] = "paper"
-    num_envs: int = Field(default=16, ge=1, le=65536, description="[-] independent systems stepped together")
-    horizon: float = Field(
-        default=300.0, gt=0, le=1e9, description="[s] length of an episode, in seconds of system time"
-    )
-    objective: Literal["selfish", "team"] = "selfish"
-    decision: Literal["staged", "joint"] = "staged"
-    background: str = Field(default="jsq", description="offloading policy of the devices that do not learn")
-    background_wait: str = Field(default="fixed:0", description="waiting policy of the devices that do not learn")
-    sync_slot: float | None = Field(
-        default=None, gt=0, description="[s] in a game: ticks of a common clock at which waits end; none: asynchronous"
-    )
-
-    n_devices: int | None = None
-    edge_ghz: Annotated[tuple[float, ...] | None, BeforeValidator(_as_tuple)] = None
-    local_ghz: float | tuple[float, ...] | None = None
-    task_mbit: float | None = None
-    density: float | None = None
-    service: str | None = None
-    drop: str | None = None
-    drop_mean: Literal["true", "running"] | None = None
-    transmission: str | None = None
-    z_max: float | None = None
-    initial_queue_limit: int | None = None
-
-    @model_validator(mode="after")
-    def _physics(self) -> EnvConfig:
-        """Check the physical parameters by their own model, and the scripted policies by their grammar."""
-        try:
-            AoIParams(**(PRESETS[self.preset] | self._physical()))
-        except ValidationError as error:
-            raise ValueError(explain(AoIParams, error)) from None
-        for name in _ONE_DEVICE if self.is_game else ():
-            default, given = type(self).model_fields[name].default, getattr(self, name)
-            if given != default:
-                raise ValueError(f"{name}: must be {default!r} in {GAME}, where every device learns, got {given!r}")
-        if self.sync_slot is not None and not self.is_game:
-            raise ValueError(f"sync_slot: must be None in {DEVICE}, whose devices have no common clock")
-        for name, server, wait in (
-            ("background", self.background, "fixed:0"),
-            ("background_wait", "jsq", self.background_wait),
-        ):
-            try:
-                rule(self.params(), server, wait)
-            except InvalidInputError as error:
-                raise ValueError(f"{name}: {error}") from None
-        try:
-            common_clock(self.sync_slot, self.params())
-        except InvalidInputError as error:
-            raise ValueError(str(error)) from None
-        return self
-
-    def _physical(self) -> dict[str, Any]:
-        names = AoIParams.model_fields.keys()
-        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-
-    @property
-    def is_game(self) -> bool:
-        """Whether every device learns: observations carry the device's index then."""
-        return self.id == GAME
-
-    def params(self) -> AoIParams:
-        """The physical parameters."""
-        return AoIParams.make(self.preset, **self._physical())
-
-    def kwargs(self) -> dict[str, Any]:
-        """Keyword arguments for ``gymnasium.make`` and ``make_vec`` (without ``num_envs``)."""
-        names = ("preset", "horizon", "objective", *(("sync_slot",) if self.is_game else _ONE_DEVICE))
-        return {name: getattr(self, name) for name in names} | self._physical()
-
+from .config_io import apply_overrides, read_yaml, validate
+from .environments import EnvConfig, EnvT, Section
 
 LearnerConfig = Annotated[
-    FractionalPPOConfig | FractionalD3QNDDPGConfig | PPOConfig | AsyncFractionalConfig | RecurrentD3QNPPOConfig,
+    FractionalPPOConfig
+    | FractionalD3QNDDPGConfig
+    | PPOConfig
+    | AsyncFractionalConfig
+    | RecurrentD3QNPPOConfig
+    | T2DRLConfig,
     Field(discriminator="algorithm"),
 ]
 
@@ -165,10 +67,10 @@ class TrainConfig(Section):
     def _learner_fits(self) -> TrainConfig:
         """Refuse learners that cannot train the chosen environment, or not where they are asked to."""
         algorithm = self.learner.algorithm
-        fitting = GAME_LEARNERS if self.env.is_game else SINGLE_DEVICE_LEARNERS
+        fitting = sorted(self.env.learners)
         if algorithm not in fitting:
             raise ValueError(
-                f"learner.algorithm: must be one of {', '.join(sorted(fitting))} in {self.env.id}, got {algorithm!r}"
+                f"learner.algorithm: must be one of {', '.join(fitting)} in {self.env.id}, got {algorithm!r}"
             )
         if algorithm in RLLIB_LEARNERS:
             if self.env.num_envs % max(self.cluster.num_env_runners, 1):
@@ -181,6 +83,16 @@ class TrainConfig(Section):
             if getattr(self.cluster, name) != field.default:
                 raise ValueError(f"cluster.{name}: {algorithm} runs in one process; leave the section out")
         return self
+
+    def env_as(self, kind: type[EnvT]) -> EnvT:
+        """The environment section as that of one family.
+
+        Raises:
+            InvalidInputError: it is of another family.
+        """
+        if not isinstance(self.env, kind):
+            raise InvalidInputError(f"env.id: must be of the family {kind.family}, got {self.env.id}")
+        return self.env
 
 
 def load_config(name: str, overrides: dict[str, Any] | None = None) -> TrainConfig:

@@ -68,17 +68,19 @@ def make_learner(config: TrainConfig) -> Learner:
     require("torch", "sb3")
     require("stable_baselines3", "sb3")
     require("safetensors", "sb3")
+    settings: dict[str, Any] = {
+        "num_envs": config.env.num_envs,
+        "seed": config.seed,
+        "threads": config.threads,
+        **config.learner.model_dump(exclude={"algorithm"}),
+    }
+    if config.learner.algorithm == "t2drl":
+        from ..agents.sb3.t2drl_learner import T2DRLLearner
+
+        return T2DRLLearner(config.env.id, config.env.kwargs(), **settings)
     from ..agents.sb3.learner import SB3Learner
 
-    return SB3Learner(
-        config.learner.algorithm,
-        config.env.id,
-        config.env.kwargs(),
-        num_envs=config.env.num_envs,
-        seed=config.seed,
-        threads=config.threads,
-        **config.learner.model_dump(exclude={"algorithm"}),
-    )
+    return SB3Learner(config.learner.algorithm, config.env.id, config.env.kwargs(), **settings)
 
 
 def _torch_learner(config: TrainConfig) -> Learner:

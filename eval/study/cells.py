@@ -56,7 +56,7 @@ def run_cell(
     else:
         train(cell.config, folder, evaluator=score_checkpoint, progress=shown, command=command)
     if not _is_evaluated(cell, folder):
-        evaluate_run(folder, nash=cell.nash, budget=cell.evaluation, command=command, progress=tell)
+        evaluate_run(folder, nash=cell.nash, game=cell.evaluation, command=command, progress=tell)
 
 
 def _same(cell: Cell, folder: Path) -> RunFolder:

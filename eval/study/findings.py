@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel
 
+from ...train.environments import AoIEnvConfig
 from ...train.run_folder import git_revision, hardware, versions
 from .. import results
 from ..compare import Comparison, Row, compare
@@ -228,7 +229,7 @@ def _point(point: Point, cells: list[Cell], out: Path, command: list[str]) -> Sw
     return SweepPoint(
         label=point.label,
         value=point.value,
-        drop=cells[0].config.env.params().drop,
+        drop=cells[0].config.env_as(AoIEnvConfig).params().drop,
         comparison=comparison,
         best=gain(scripted[0].label),  # rows are in the order of their age
         zero_wait=gain(ZERO_WAIT),

@@ -15,6 +15,7 @@ from typing import Any
 from ...agents.asynchronous.variants import ablation_variants
 from ...envs.core.errors import InvalidInputError
 from ...train.config import TrainConfig, load_config
+from ...train.environments import AoIEnvConfig
 from ..exploitability import NashBudget
 from ..game import BUDGETS as EVALUATIONS
 from ..game import GameBudget
@@ -264,7 +265,7 @@ def fidelity_cells(budget: Budget) -> dict[str, list[Cell]]:
 def _cells(name: str, budget: Budget, overrides: Mapping[str, Any] | None = None, nash: bool = False) -> list[Cell]:
     own = budget.learner.get(_algorithm(name), {})
     config = load_config(FOLDER + name, {"name": name, **budget.training, **own, **(overrides or {})})
-    nash = nash and config.env.sync_slot is None  # deviations are asynchronous
+    nash = nash and config.env_as(AoIEnvConfig).sync_slot is None  # deviations are asynchronous
     evaluation = budget.brief if overrides else budget.evaluation
     return [Cell(config.model_copy(update={"seed": seed}), evaluation, nash) for seed in range(budget.seeds)]
 

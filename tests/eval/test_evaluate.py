@@ -11,12 +11,13 @@ from edgewise.envs.aoi_offload.policies import ScriptedPolicy
 from edgewise.envs.aoi_offload.simulate import simulate
 from edgewise.envs.core.errors import CheckpointError, InvalidInputError
 from edgewise.envs.core.seeding import SeedTree
-from edgewise.eval import evaluate as evaluation_module
+from edgewise.eval import device as evaluation_module
 from edgewise.eval import results
 from edgewise.eval.__main__ import main
 from edgewise.eval.baselines import Contest, baselines, wait_grid
+from edgewise.eval.device import evaluate_device, score_device
 from edgewise.eval.episodes import can_record_all, record, record_all, run_policy
-from edgewise.eval.evaluate import evaluate_policy, evaluate_run, parse_checkpoint, score_checkpoint
+from edgewise.eval.evaluate import evaluate_run, parse_checkpoint, score_checkpoint
 from edgewise.eval.metrics import measure
 from edgewise.train.config import TrainConfig
 from edgewise.train.run_folder import create
@@ -38,7 +39,7 @@ def scripted(settings, server, wait):
 @pytest.fixture(scope="module")
 def optimal():
     settings = config(preset="single", horizon=100.0)
-    return evaluate_policy(scripted(settings, "local", f"threshold:{C}"), settings, seeds=24)
+    return evaluate_device(scripted(settings, "local", f"threshold:{C}"), settings, seeds=24)
 
 
 def test_the_optimal_rule_has_no_gap_by_quadrature(optimal):
@@ -82,14 +83,14 @@ def test_the_figures_data_show_the_rule(optimal):
 
 def test_a_learner_that_waits_too_long_is_flagged():
     settings = config(preset="single", horizon=100.0)
-    found = evaluate_policy(scripted(settings, "local", "fixed:5"), settings, seeds=4)
+    found = evaluate_device(scripted(settings, "local", "fixed:5"), settings, seeds=4)
     assert found.worse_than_zero_wait
     assert found.quadrature.gap > 0.5
 
 
 def test_one_seed_gives_numbers_without_intervals():
     settings = config(preset="small", horizon=60.0)
-    found = evaluate_policy(scripted(settings, "jsq", "fixed:0"), settings, seeds=1, horizon=60.0)
+    found = evaluate_device(scripted(settings, "jsq", "fixed:0"), settings, seeds=1, horizon=60.0)
     assert found.learner.mean_age.low is None
     assert found.quadrature is None
     assert found.optimum.value is None
@@ -100,7 +101,7 @@ def test_one_seed_gives_numbers_without_intervals():
 
 def test_joint_decisions_are_evaluated_through_the_environment():
     settings = config(preset="small", decision="joint", horizon=30.0)
-    found = evaluate_policy(scripted(settings, "server:1", "fixed:0.1"), settings, seeds=2, horizon=30.0)
+    found = evaluate_device(scripted(settings, "server:1", "fixed:0.1"), settings, seeds=2, horizon=30.0)
     assert found.decision == "joint"
     assert "joint" in found.optimum.method
     assert any(score.server == "pgoa" for score in found.baselines)
@@ -111,7 +112,7 @@ def test_joint_decisions_are_evaluated_through_the_environment():
 
 def test_a_team_is_measured_by_all_its_devices():
     settings = config(preset="small", objective="team", horizon=200.0)
-    found = evaluate_policy(scripted(settings, "jsq", "fixed:0"), settings, seeds=3)
+    found = evaluate_device(scripted(settings, "jsq", "fixed:0"), settings, seeds=3)
     assert found.whose == "all devices"
     assert "mean over devices" in found.optimum.method
     everyone = simulate(
@@ -191,13 +192,13 @@ def test_tuning_and_checkpoint_scores_use_other_seeds_than_the_evaluation(monkey
     monkeypatch.setattr(evaluation_module, "run_policy", spy)
     settings = config(preset="small", horizon=20.0)
     policy = scripted(settings, "jsq", "fixed:0")
-    found = score_checkpoint(policy, settings, seeds=3)
+    found = score_device(policy, settings, seeds=3)
     tree = SeedTree(3)
     assert used == [tree.outer, tree.outer + 1, tree.outer + 2]
     assert found["score"] == found["mean_age"] > 0
-    assert score_checkpoint(policy, settings, seeds=3) == found
+    assert score_device(policy, settings, seeds=3) == found
     used.clear()
-    evaluation = evaluate_policy(policy, settings, seeds=2, horizon=20.0)
+    evaluation = evaluate_device(policy, settings, seeds=2, horizon=20.0)
     assert used == [tree.evaluate, tree.evaluate + 1]
     assert evaluation.first_seed == tree.evaluate
 
@@ -289,13 +290,13 @@ def test_a_contest_screens_then_decides():
 def test_bad_arguments_name_the_field(arguments, field):
     settings = config(preset="single")
     with pytest.raises(InvalidInputError, match=field):
-        evaluate_policy(scripted(settings, "local", "fixed:0"), settings, **arguments)
+        evaluate_device(scripted(settings, "local", "fixed:0"), settings, **arguments)
 
 
 def test_a_horizon_without_a_completion_is_one_clear_error():
     settings = config(preset="single")
     with pytest.raises(InvalidInputError, match="horizon"):
-        evaluate_policy(scripted(settings, "local", "fixed:0"), settings, seeds=8, horizon=0.01)
+        evaluate_device(scripted(settings, "local", "fixed:0"), settings, seeds=8, horizon=0.01)
 
 
 def test_checkpoints_by_name():

@@ -45,7 +45,7 @@ class Shortest:
 
 @pytest.fixture(scope="module")
 def found():
-    return evaluate_game(Shortest(), config(), budget=BUDGET, nash=True, checkpoint="step_000000001000")
+    return evaluate_game(Shortest(), config(), game=BUDGET, nash=True, checkpoint="step_000000001000")
 
 
 def test_both_horizons_and_both_estimators_of_every_policy(found):
@@ -136,7 +136,7 @@ def test_the_figures_data_show_the_rule(found):
 
 
 def test_an_evaluation_repeats_itself(found):
-    again = evaluate_game(Shortest(), config(), budget=BUDGET, checkpoint="step_000000001000")
+    again = evaluate_game(Shortest(), config(), game=BUDGET, checkpoint="step_000000001000")
     plain = found.model_copy(
         update=VOLATILE | {"game": found.game.model_copy(update={"exploitability": None, "references": []})}
     )
@@ -210,19 +210,19 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_a_check_is_kept_until_the_checkpoint_changes(folder, monkeypatch):
-    first = evaluate_run(folder, budget=BUDGET, nash=True, command=[])
+    first = evaluate_run(folder, game=BUDGET, nash=True, command=[])
     assert first.game.exploitability is not None
     assert results.read(folder) == first
-    again = evaluate_run(folder, budget=BUDGET, command=[])
+    again = evaluate_run(folder, game=BUDGET, command=[])
     assert again.game.exploitability == first.game.exploitability
     assert results.read(folder).game == first.game
     other = results.read(folder).model_copy(update={"checkpoint": "step_000000000500"})
     results.write(folder, other)
-    assert evaluate_run(folder, budget=BUDGET, command=[]).game.exploitability is None
+    assert evaluate_run(folder, game=BUDGET, command=[]).game.exploitability is None
 
 
 def test_a_stored_evaluation_is_verified(folder):
-    evaluate_run(folder, budget=BUDGET, seeds=4, command=[])
+    evaluate_run(folder, game=BUDGET, seeds=4, command=[])
     assert results.read(folder).n_seeds == 4
     (check,) = verify_evaluation(folder)
     assert check.holds

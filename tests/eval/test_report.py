@@ -10,7 +10,8 @@ import pytest
 from edgewise.envs.core.errors import CheckpointError
 from edgewise.eval import results
 from edgewise.eval.formats import interval, seconds, signed
-from edgewise.eval.report import verdict, write_report
+from edgewise.eval.report import write_report
+from edgewise.eval.verdicts import verdict
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("jinja2")

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from edgewise.envs.aoi_offload.params import AoIParams
 from edgewise.envs.core.errors import InvalidInputError
-from edgewise.train.config import EnvConfig, TrainConfig, load_config, to_yaml
+from edgewise.train.config import TrainConfig, load_config, to_yaml
 from edgewise.train.config_io import apply_overrides, packaged, parse_overrides, read_yaml, split_overrides, validate
+from edgewise.train.environments import AoIEnvConfig
 
 BASE: dict[str, Any] = {
     "name": "base",
@@ -122,7 +123,7 @@ def test_a_game_gets_no_background() -> None:
     env = validate(TrainConfig, GAME, "x").env
     assert env.kwargs() == {"preset": "small", "horizon": 300.0, "objective": "selfish", "sync_slot": None}
     assert env.is_game
-    assert not EnvConfig(preset="single").is_game
+    assert not AoIEnvConfig(preset="single").is_game
 
 
 def test_a_missing_field_is_named() -> None:
@@ -132,18 +133,18 @@ def test_a_missing_field_is_named() -> None:
 
 def test_physical_fields_are_those_of_the_environment() -> None:
     own = {"id", "preset", "num_envs", "horizon", "objective", "decision", "background", "background_wait", "sync_slot"}
-    assert set(EnvConfig.model_fields) == own | set(AoIParams.model_fields)
+    assert set(AoIEnvConfig.model_fields) == own | set(AoIParams.model_fields)
 
 
 def test_fields_left_out_keep_the_preset() -> None:
-    env = EnvConfig(preset="heterogeneous", z_max=2.0)
+    env = AoIEnvConfig(preset="heterogeneous", z_max=2.0)
     assert env.params() == AoIParams.make("heterogeneous", z_max=2.0)
     assert env.kwargs()["z_max"] == 2.0
     assert "edge_ghz" not in env.kwargs()
 
 
 def test_no_edge_node_can_be_asked_for() -> None:
-    assert EnvConfig(preset="paper", edge_ghz=()).params().n_edges == 0
+    assert AoIEnvConfig(preset="paper", edge_ghz=()).params().n_edges == 0
 
 
 @pytest.mark.parametrize("name", packaged())
