@@ -80,6 +80,7 @@ def evaluate(
     seeds: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None,
     horizon: Annotated[float | None, tyro.conf.arg(metavar="SECONDS")] = None,
     exploitability: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    static: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None,
     budget: Literal["full", "smoke"] = "full",
 ) -> int:
     """Compare a trained policy with every baseline and the optimum; writes RUN/evaluation.json and RUN/report.html.
@@ -87,14 +88,18 @@ def evaluate(
     Args:
         run: The run folder.
         checkpoint: best, last or a step.
-        seeds: Number of evaluation seeds, the same for every policy; default 64.
-        horizon: Length of an evaluation episode in seconds; default four training episodes, in a game one.
+        seeds: Number of evaluation seeds, the same for every policy; default 64, of model caching 100.
+        horizon: Length of an evaluation episode in seconds (slots); default four training episodes, in a game and of
+            model caching one.
         exploitability: Of a game: how much could a device gain by leaving the learned policy? Takes minutes.
-        budget: Of a game: full, or smoke (does it run? Its figures mean little).
+        static: Of model caching: the run of the network trained without inner steps, to compare with.
+        budget: Of a game and of model caching: full, or smoke (does it run? Its figures mean little).
     """
     from ..eval.__main__ import evaluate as evaluate_and_report
 
-    evaluate_and_report(run, seeds=seeds, horizon=horizon, checkpoint=checkpoint, nash=exploitability, budget=budget)
+    evaluate_and_report(
+        run, seeds=seeds, horizon=horizon, checkpoint=checkpoint, nash=exploitability, static=static, budget=budget
+    )
     return 0
 
 

@@ -19,6 +19,7 @@ def evaluate(
     checkpoint: str = "best",
     nash: bool = False,
     budget: Literal["full", "smoke"] = "full",
+    static: Path | None = None,
     command: list[str] | None = None,
 ) -> Path:
     """Evaluate a run, print the comparison, write ``evaluation.json`` and ``report.html``.
@@ -30,6 +31,7 @@ def evaluate(
         checkpoint: ``best``, ``last`` or a step.
         nash: of a game: do the Nash check, too.
         budget: ``full``, or ``smoke`` for figures that mean little.
+        static: of model caching: the run of the network trained without inner steps, to compare with.
         command: command line for the record; None takes ``sys.argv``.
 
     Returns:
@@ -54,6 +56,7 @@ def evaluate(
             checkpoint=parse_checkpoint(checkpoint),
             nash=nash,
             budget=budget,
+            static=static,
             command=command,
             progress=progress,
         )
@@ -81,6 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--checkpoint", default="best", help="best, last or a step")
     parser.add_argument("--exploitability", action="store_true", help="of a game: what a device gains by deviating")
     parser.add_argument("--budget", default="full", help="full, or smoke for figures that mean little")
+    parser.add_argument(
+        "--static", type=Path, help="of model caching: a run trained without inner steps, to compare with"
+    )
     parser.add_argument("--report-only", action="store_true", help="draw the report again from the stored evaluation")
     options = parser.parse_args(arguments)
     try:
@@ -96,6 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 checkpoint=options.checkpoint,
                 nash=options.exploitability,
                 budget=options.budget,
+                static=options.static,
             )
     except EdgewiseError as error:
         print(f"error: {error}", file=sys.stderr)

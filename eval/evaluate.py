@@ -28,6 +28,7 @@ class Request:
         nash: of a game: how much could a device gain by leaving the learned policy?
         budget: ``full``, or ``smoke``: does it run?
         game: seeds and horizons of a game's evaluation; None takes those of the budget.
+        static: of model caching: the run of the network trained without inner steps, to compare with.
         checkpoint: name of the checkpoint, for the record.
         command: the command line, for the record.
         progress: told, in a few words, what is being computed.
@@ -38,6 +39,7 @@ class Request:
     nash: bool = False
     budget: Literal["full", "smoke"] = "full"
     game: GameBudget | None = None
+    static: Path | None = None
     checkpoint: str = ""
     command: list[str] = field(default_factory=list)
     progress: Callable[[str], None] = lambda text: None
@@ -52,6 +54,7 @@ def evaluate_run(
     nash: bool = False,
     budget: Literal["full", "smoke"] = "full",
     game: GameBudget | None = None,
+    static: Path | None = None,
     command: list[str] | None = None,
     write: bool = True,
     progress: Callable[[str], None] | None = None,
@@ -67,6 +70,7 @@ def evaluate_run(
             checkpoint is kept where none is asked for.
         budget: ``full``, or ``smoke`` for figures that mean little.
         game: seeds and horizons of a game's evaluation instead of the budget's.
+        static: of model caching: the run of the network trained without inner steps, to compare with.
         command: the command line for the record; None takes ``sys.argv``.
         write: store the result in the run folder.
         progress: told, in a few words, what is being computed.
@@ -86,10 +90,13 @@ def evaluate_run(
         nash=nash,
         budget=budget,
         game=game,
+        static=static,
         checkpoint=run.checkpoint(checkpoint).name,
         command=sys.argv if command is None else command,
         progress=progress or (lambda text: None),
     )
+    if static is not None and run.config.env.family != "model_caching":
+        raise InvalidInputError("--static is for runs of the family model_caching")
     family.check(run.config, request)
     policy, config = load_policy(run_dir, checkpoint)
     evaluation = family.evaluate(policy, config, request)

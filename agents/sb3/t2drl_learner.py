@@ -17,10 +17,11 @@ from ...envs.core.errors import InvalidInputError
 from ...envs.core.seeding import SeedTree
 from ..cache_actions import CacheCarrier, VectorFlatCacheAction
 from ..config import CacheNetworkFields, T2DRLConfig
+from ..networks.caching import acting_parameters
 from .build import _linear
 from .learner import SB3Learner
 from .t2drl import T2DRL
-from .t2drl_policy import States, T2DRLPolicy
+from .t2drl_policy import States, T2DRLPolicy, TestTime
 from .vec_env import SemiMarkovVecEnv
 
 
@@ -118,6 +119,19 @@ class AdaptivePolicy:
         carrier, self.state = self._policy.predict(batch, self.state, episode_start, deterministic=True)
         decisions: dict[str, Any] = self._carrier.decode(carrier if np.ndim(observation) > 1 else carrier[0])
         return decisions
+
+    @property
+    def test_time(self) -> TestTime:
+        """What happens to the state, see `T2DRLPolicy`; assigning changes the model's policy."""
+        return self._policy.test_time
+
+    @test_time.setter
+    def test_time(self, test_time: TestTime) -> None:
+        self._policy.set_test_time(test_time)
+
+    def count_parameters(self) -> int:
+        """Parameters that decide and value."""
+        return acting_parameters(self._policy.network)
 
     def hold(self) -> States:
         """The state to hold what was learned so far at (``test_time="held"``).

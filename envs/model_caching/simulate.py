@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import index
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,25 @@ from .params import CachingParams
 from .policies import LOOKAHEAD_SLOTS, NEED_FUTURE, ScriptedPolicy
 from .simulator import Simulator
 from .state import COST, LOADS, LOCAL, REQUESTS, SWITCHING, TERMS
-from .workload import Workload
+from .workload import Demand, Workload
 
 SEED_LIMIT = 1 << 64
+
+
+class EpisodePolicy(Protocol):
+    """What `run_policy` plays: `ScriptedPolicy`, or anything that decides for a batch of rows.
+
+    Attributes:
+        name: one of `NEED_FUTURE` is told the demand.
+    """
+
+    name: str
+
+    def reset(self, demands: Sequence[Demand] | None = None) -> None:
+        """Begin an episode in every row."""
+
+    def __call__(self, obs: NDArray[np.float32]) -> dict[str, Any]:
+        """Decide for observations (n, D): ``{"cache": (n, I), "local_share": (n, I)}``."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +104,7 @@ def _seeds(seeds: int | Sequence[int]) -> list[int]:
 
 
 def run_policy(
-    params: CachingParams, policy: ScriptedPolicy, episodes: Sequence[tuple[int, int]], horizon: float
+    params: CachingParams, policy: EpisodePolicy, episodes: Sequence[tuple[int, int]], horizon: float
 ) -> NDArray[np.float64]:
     """Play whole episodes with a policy, one lane each.
 

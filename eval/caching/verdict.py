@@ -1,0 +1,49 @@
+"""The result of an evaluation of model caching in a few sentences."""
+
+from __future__ import annotations
+
+from ..formats import compared, interval, percent
+from .results import FROZEN_0, FROZEN_W, LOOKAHEAD, STATIC_NET, CachingEvaluation, Row
+
+NEAR_CAUSAL = 0.05
+"""A learner counts as good within this relative difference of the better tuned causal rule."""
+
+
+def relative(row: Row) -> float:
+    """Learner over this policy, minus 1."""
+    assert row.relative is not None
+    return row.relative.estimate
+
+
+def verdict(evaluation: CachingEvaluation) -> dict[str, str]:
+    """The result in words, and how it should look: ``good``, ``plain`` or ``bad``."""
+    causal, lookahead = evaluation.row(evaluation.causal), evaluation.row(LOOKAHEAD)
+    simple = [row for row in evaluation.scripted if row.kind == "scripted"]
+    best = min(simple, key=lambda row: row.cost.estimate)
+    cost = f"{evaluation.learner.cost.estimate:.2f} per slot"
+    if relative(best) > 0:
+        text = f"The learner loses to “{best.label}”: its cost of {cost} is {compared(relative(best))} it."
+        return {"tone": "bad", "text": f"{text} {adaptation(evaluation)}".strip()}
+    parts = [
+        f"{compared(relative(causal))} the better causal rule (“{causal.rule}”, tuned)",
+        f"{compared(relative(lookahead))} look-ahead, which knows the demand",
+        f"{compared(relative(best))} “{best.label}”, the best policy without free numbers",
+    ]
+    tone = "good" if relative(causal) <= NEAR_CAUSAL else "plain"
+    return {"tone": tone, "text": f"Cost {cost}: {'; '.join(parts)}. {adaptation(evaluation)}".strip()}
+
+
+def adaptation(evaluation: CachingEvaluation) -> str:
+    """What inner steps at test time bring, in a sentence; empty for a learner without them."""
+    rows = [row for label in (FROZEN_0, FROZEN_W, STATIC_NET) if (row := evaluation.variant(label)) is not None]
+    if not evaluation.inner_steps or not rows:
+        return ""
+    said = ", ".join(f"{compared(relative(row))} {row.label} {interval(row.relative, relative=True)}" for row in rows)
+    clear = [row.relative is not None and row.relative.high is not None and row.relative.high < 0 for row in rows]
+    word = "pays" if all(clear) else "does not clearly pay"
+    return f"Adapting at test time {word}: {said}."
+
+
+def shares(row: Row) -> str:
+    """Share of the requests that are served at the edge."""
+    return percent(row.local_ratio)
