@@ -137,10 +137,10 @@ def compare(
 
 
 def reproduce(
-    study: Annotated[Literal["aoi-single", "aoi-game"], tyro.conf.Positional] = "aoi-single",
+    study: Annotated[Literal["aoi-single", "aoi-game", "caching"], tyro.conf.Positional] = "aoi-single",
     budget: Literal["smoke", "full"] = "smoke",
     out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None,
-    only: Annotated[tuple[Literal["baselines", "fidelity", "sweeps"], ...], tyro.conf.arg(metavar="PART ...")] = (),
+    only: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PART ...")] = (),
     seeds: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None,
     workers: int = 1,
     address: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None,
@@ -148,11 +148,12 @@ def reproduce(
     """Train and evaluate every configuration of a study; finished cells are not run again, cut-off ones continue.
 
     Args:
-        study: aoi-single (one learning device) or aoi-game (all learn: baselines, fidelity ablation, sweeps).
-        budget: smoke (does it run?) or full (the documented figures: three seeds, of aoi-game ten).
+        study: aoi-single (one learning device), aoi-game (all learn: baselines, fidelity ablation, sweeps) or caching
+            (T2DRL and learners of its size).
+        budget: smoke (does it run?) or full (the documented figures: three seeds, of aoi-game ten, of caching five).
         out: Folder of the runs and of results.json; default runs/reproduce/STUDY-BUDGET.
-        only: Of aoi-game: baselines, fidelity, sweeps; default all.
-        seeds: Of aoi-game: training seeds of every configuration; default the budget's. More of them can follow later.
+        only: Parts; of aoi-game baselines, fidelity, sweeps, of caching drift, proactive, stationary, ablations.
+        seeds: Of aoi-game and caching: training seeds of every configuration; default the budget's. More can follow.
         workers: Of aoi-game: runs at the same time on this machine; more than one needs Ray.
         address: Of aoi-game: a running Ray cluster, or auto; its machines must share FOLDER.
     """
@@ -176,11 +177,20 @@ def reproduce(
         print_study(found)
         print(f"results: {folder / 'results.json'}, page: {folder / PAGE}")
         return 0
+    if study == "caching":
+        from ..eval.caching.study import page, run
+
+        if workers != 1 or address is not None:
+            raise InvalidInputError("--workers and --address are for aoi-game")
+        measured = run.reproduce_caching(budget, folder, only=only, seeds=seeds, make_progress=make_progress)
+        page.print_study(measured)
+        print(f"results: {folder / run.RESULTS}, page: {folder / run.PAGE}")
+        return 0
     from ..eval.reproduce import RESULTS
     from ..eval.reproduce import reproduce as run_study
 
     if only or seeds is not None or workers != 1 or address is not None:
-        raise InvalidInputError("--only, --seeds, --workers and --address are for aoi-game")
+        raise InvalidInputError("--only, --seeds, --workers and --address are not for aoi-single")
     print_single_study(run_study(study, budget, folder, make_progress=make_progress))
     print(f"results: {folder / RESULTS}")
     return 0

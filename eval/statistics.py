@@ -131,6 +131,52 @@ def bootstrap(
     return Interval(estimate, low, high, confidence, count)
 
 
+def nested_bootstrap(
+    samples: Sequence[ArrayLike],
+    statistic: Statistic = mean,
+    *,
+    confidence: float = CONFIDENCE,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """Bootstrap interval over training runs and the evaluation episodes of each, paired across samples.
+
+    Runs are drawn first and then episodes within each drawn run, so that the interval holds the spread of the training,
+    too. With one run this is `bootstrap` over its episodes.
+
+    Args:
+        samples: one array (runs, episodes) per policy, in the order that `statistic` takes them.
+        statistic: maps arrays (..., n) and ``axis`` to numbers (...).
+        confidence: coverage, in (0, 1).
+        resamples: number of resamples.
+        seed: of the resampling.
+
+    Returns:
+        The estimate and its percentile interval; `n` is the number of runs, or of episodes of a single one.
+
+    Raises:
+        InvalidInputError: as `bootstrap`, or arrays of other shapes.
+
+    *Source*: Davison, Hinkley, Bootstrap Methods and their Application, 1997, section 3.8.
+    """
+    arrays = [np.asarray(values, dtype=float) for values in samples]
+    if not arrays or any(array.ndim != 2 or array.shape != arrays[0].shape for array in arrays):
+        shapes = [array.shape for array in arrays]
+        raise InvalidInputError.of("samples", "one or more arrays of the same shape (runs, episodes)", shapes)
+    if len(arrays[0]) == 1:
+        return bootstrap([a[0] for a in arrays], statistic, confidence=confidence, resamples=resamples, seed=seed)
+    flat = [_sample(array.ravel()) for array in arrays]
+    runs, episodes = arrays[0].shape
+    generator = np.random.default_rng(seed)
+    values = np.empty(resamples)
+    for index in range(resamples):
+        chosen = generator.integers(runs, size=(runs, 1))
+        cells = (chosen * episodes + generator.integers(episodes, size=(runs, episodes))).ravel()
+        values[index] = statistic(*(array[cells] for array in flat), axis=-1)
+    low, high = np.quantile(values, [(1.0 - confidence) / 2.0, (1.0 + confidence) / 2.0])
+    return Interval(float(statistic(*flat, axis=-1)), float(low), float(high), confidence, runs)
+
+
 def _sample(values: ArrayLike) -> NDArray[np.float64]:
     array = np.asarray(values, dtype=float)
     if array.ndim != 1 or not len(array) or not np.isfinite(array).all():

@@ -101,8 +101,10 @@ def cost_over_time(episode: Episode) -> str:
         floor = np.zeros(parts.shape[1])
         for name, part in zip(TERMS, parts, strict=True):
             top = floor + part
-            ends = [np.append(side, side[-1]) for side in (floor, top)]
-            ax.fill_between(edges, *ends, step="post", color=_TERM_COLOURS[name], alpha=0.8, linewidth=0, label=name)
+            low, high = (np.append(side, side[-1]) for side in (floor, top))
+            ax.fill_between(
+                edges, low, high, step="post", color=_TERM_COLOURS[name], alpha=0.8, linewidth=0, label=name
+            )
             floor = top
         _shifts(ax, episode)
         ax.set(xlabel="slot", ylabel="cost", xlim=(0, parts.shape[1]))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...envs.core.errors import CheckpointError
+from ...train.config import TrainConfig
 from ...train.progress import Progress, Silent
 from ...train.run_folder import RunFolder, open_run
 from ...train.trainer import resume, train
@@ -24,7 +25,7 @@ def is_finished(cell: Cell, out: Path) -> bool:
     folder = cell.folder(out)
     if not folder.exists():
         return False
-    run = _same(cell, folder)
+    run = same_run(cell.config, folder)
     return "result" in run.record and _is_evaluated(cell, folder)
 
 
@@ -51,7 +52,7 @@ def run_cell(
     """
     folder, shown = cell.folder(out), progress or Silent()
     if folder.exists():
-        _same(cell, folder)
+        same_run(cell.config, folder)
         resume(folder, evaluator=score_checkpoint, progress=shown)
     else:
         train(cell.config, folder, evaluator=score_checkpoint, progress=shown, command=command)
@@ -59,10 +60,15 @@ def run_cell(
         evaluate_run(folder, nash=cell.nash, game=cell.evaluation, command=command, progress=tell)
 
 
-def _same(cell: Cell, folder: Path) -> RunFolder:
+def same_run(config: TrainConfig, folder: Path) -> RunFolder:
+    """The run in a folder, which must have this configuration.
+
+    Raises:
+        CheckpointError: it has another one, or there is no run.
+    """
     run = open_run(folder)
-    if run.config != cell.config:
-        field = _first_difference(run.config.model_dump(), cell.config.model_dump())
+    if run.config != config:
+        field = _first_difference(run.config.model_dump(), config.model_dump())
         raise CheckpointError(
             f"{folder}: holds a run with another configuration ({field}); choose another folder or delete it"
         )

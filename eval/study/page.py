@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,19 @@ def as_html(findings: Findings) -> str:
     Raises:
         MissingExtraError: jinja2 or matplotlib is not installed.
     """
+    return render_study(findings, _sections(findings))
+
+
+def render_study(findings: Any, sections: list[dict[str, Any]]) -> str:
+    """Fill the page of a study.
+
+    Args:
+        findings: ``study``, ``budget``, ``seeds``, and where the figures come from.
+        sections: ``id``, ``title``, ``table`` and ``figure`` (or None) of each.
+
+    Raises:
+        MissingExtraError: jinja2 is not installed.
+    """
     jinja2 = require("jinja2", "eval")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
@@ -36,7 +50,7 @@ def as_html(findings: Findings) -> str:
     text: str = environment.get_template("study.html.j2").render(
         findings=findings,
         css=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),
-        sections=_sections(findings),
+        sections=sections,
         provenance=_provenance(findings),
     )
     return text
@@ -64,7 +78,7 @@ def _section(name: str, title: str, table: Table, figure: Figure | None = None) 
     return {"id": name, "title": title, "table": table, "figure": figure}
 
 
-def _provenance(findings: Findings) -> list[tuple[str, str]]:
+def _provenance(findings: Any) -> list[tuple[str, str]]:
     git = findings.git or {}
     revision = f"{git.get('commit', 'not a source checkout')}{' with local changes' if git.get('changed') else ''}"
     return [
@@ -87,8 +101,25 @@ def print_study(findings: Findings, console: Any = None) -> None:
         MissingExtraError: rich is not installed.
     """
     console = console or stdout_console()
+    print_tables(tables(findings), console)
+    if findings.sweeps:
+        text = require("rich.text", "cli").Text
+        console.print(text(f"Brackets: 95 % bootstrap intervals. {UNREAD}"))
+
+
+def print_tables(found: Sequence[tuple[str, Table]], console: Any = None) -> None:
+    """Print tables with their titles.
+
+    Args:
+        found: the tables.
+        console: a ``rich.console.Console``; None makes one for the standard output.
+
+    Raises:
+        MissingExtraError: rich is not installed.
+    """
+    console = console or stdout_console()
     text, box = require("rich.text", "cli").Text, require("rich.box", "cli").SIMPLE_HEAD
-    for title, table in tables(findings):
+    for title, table in found:
         shown = require("rich.table", "cli").Table(title=title, title_justify="left", box=box, padding=(0, 1, 0, 0))
         kept = table.brief or range(len(table.headings) - 1)
         for number, heading in enumerate([table.headings[0], *(table.headings[1 + index] for index in kept)]):
@@ -97,5 +128,3 @@ def print_study(findings: Findings, console: Any = None) -> None:
             cells = [" ".join(filter(None, line.cells[index])) for index in kept]
             shown.add_row(*map(text, [line.name, *cells]), style="bold cyan" if line.strong else "")
         console.print(shown)
-    if findings.sweeps:
-        console.print(text(f"Brackets: 95 % bootstrap intervals. {UNREAD}"))

@@ -1,0 +1,274 @@
+"""What the study found, as data: ``results.json``, from which page and tables are drawn."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from ....train.run_folder import git_revision, hardware, open_run, versions
+from ...nash_results import FINITE, Estimate
+from ...results import read_as
+from ...statistics import mean, nested_bootstrap, relative_difference
+from ..results import FROZEN_0, FROZEN_W, LIFELONG, LOOKAHEAD, STATIC_NET, CachingEvaluation, Row
+from .online import Online
+from .plan import T2DRL, Budget, Part, part_cells
+
+TEST_TIME = (FROZEN_0, FROZEN_W, LIFELONG, STATIC_NET)
+REFERENCES = (LOOKAHEAD, "density_ewma", "density_memoryless", "lfu", "fifo", "cloud")
+SLOTS_PER_SECOND = 1e6 / 1800
+"""A million slots of training in half an hour."""
+
+
+class Against(BaseModel):
+    """A policy's cost, and that of what it is held against.
+
+    Attributes:
+        label: what it is held against.
+        cost: of that, per slot.
+        relative: the policy over it, minus 1.
+    """
+
+    model_config = FINITE
+    label: str
+    cost: Estimate
+    relative: Estimate
+
+
+class Line(BaseModel):
+    """One learner, all training seeds.
+
+    Attributes:
+        label: its name.
+        runs: folders of its runs.
+        cost: per slot.
+        per_run: the same per training seed.
+        loads: per slot.
+        local_ratio: share of the requests served at the edge.
+        against: look-ahead, causal rules and simple heuristics on the same episodes.
+        parameters: of its network.
+        slots_per_second: of the training, evaluations included.
+        milliseconds: per decision of one server.
+    """
+
+    model_config = FINITE
+    label: str
+    runs: list[str]
+    cost: Estimate
+    per_run: list[float]
+    loads: float
+    local_ratio: float
+    against: list[Against]
+    parameters: int
+    slots_per_second: float
+    milliseconds: float
+
+
+class Table(BaseModel):
+    """One part of the study.
+
+    Attributes:
+        name, title: of the part.
+        episodes: evaluation episodes per run.
+        lines: the learners, cheapest first.
+        adapted: T2DRL against its own variants and the other learners, on the same episodes.
+        control: T2DRL against its variants where the popularity is never redrawn.
+        online: PPO that goes on at test time against the same checkpoint that only adapts.
+    """
+
+    model_config = FINITE
+    name: str
+    title: str
+    episodes: int
+    lines: list[Line]
+    adapted: list[Against]
+    control: list[Against]
+    online: Online | None = None
+
+
+class Check(BaseModel):
+    """A target, what was found, and whether it is met; None where it was not measured."""
+
+    model_config = FINITE
+    target: str
+    found: str
+    met: bool | None
+
+
+class Findings(BaseModel):
+    """The whole study.
+
+    Attributes:
+        format: version of this file.
+        study, budget: as on the command line.
+        seeds: training seeds per configuration.
+        created: when, UTC.
+        command, git, versions, hardware: where the figures come from.
+        tables: the parts that were run.
+        checks: the targets.
+    """
+
+    model_config = FINITE
+    format: Literal[1] = 1
+    study: str
+    budget: str
+    seeds: int
+    created: str
+    command: list[str]
+    git: dict[str, Any] | None
+    versions: dict[str, str]
+    hardware: dict[str, Any]
+    tables: list[Table]
+    checks: list[Check]
+
+
+def collect(
+    name: str, budget: Budget, parts: Sequence[Part], out: Path, command: list[str], online: dict[str, Online]
+) -> Findings:
+    """Read the finished cells of some parts.
+
+    Args:
+        name: of the budget.
+        budget: the budget.
+        parts: what to read.
+        out: folder of the study.
+        command: the command line for the record.
+        online: what continuing PPO brought, by part.
+
+    Raises:
+        CheckpointError: a cell is missing or damaged.
+    """
+    tables = [_table(part, budget, out, online.get(part.name)) for part in parts]
+    return Findings(
+        study="caching",
+        budget=name,
+        seeds=budget.seeds,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        command=command,
+        git=git_revision(),
+        versions=versions(),
+        hardware=hardware(),
+        tables=tables,
+        checks=checks(tables),
+    )
+
+
+def _costs(rows: Sequence[Row]) -> NDArray[np.float64]:
+    """Costs per slot, (runs, episodes)."""
+    return np.array([row.per_seed for row in rows])
+
+
+def against(label: str, ours: Sequence[Row], theirs: Sequence[Row]) -> Against:
+    """Compare policies run by run and episode by episode."""
+    a, b = _costs(ours), _costs(theirs)
+    return Against(
+        label=label,
+        cost=Estimate(**nested_bootstrap([b], mean).as_dict()),
+        relative=Estimate(**nested_bootstrap([a, b], relative_difference).as_dict()),
+    )
+
+
+def _table(part: Part, budget: Budget, out: Path, online: Online | None) -> Table:
+    folders = {label: [cell.folder(out) for cell in cells] for label, cells in part_cells(part, budget).items()}
+    found = {label: [read_as(CachingEvaluation, folder) for folder in paths] for label, paths in folders.items()}
+    lines = [_line(label, folders[label], evaluations) for label, evaluations in found.items()]
+    ours = found[T2DRL]
+    learners = [one.learner for one in ours]
+    adapted = [
+        against(label, learners, [one.row(label) for one in ours])
+        for label in TEST_TIME
+        if all(one.variant(label) for one in ours)
+    ]
+    adapted += [
+        against(label, learners, [one.learner for one in theirs])
+        for label, theirs in found.items()
+        if label != T2DRL and label not in TEST_TIME
+    ]
+    still = [{row.label: row for row in one.control} for one in ours]
+    control = [
+        against(label, [rows["learner"] for rows in still], [rows[label] for rows in still])
+        for label in TEST_TIME
+        if all(label in rows for rows in still)
+    ]
+    return Table(
+        name=part.name,
+        title=part.title,
+        episodes=ours[0].n_seeds,
+        lines=sorted(lines, key=lambda line: line.cost.estimate),
+        adapted=adapted,
+        control=control,
+        online=online,
+    )
+
+
+def _line(label: str, folders: Sequence[Path], evaluations: Sequence[CachingEvaluation]) -> Line:
+    rows = [one.learner for one in evaluations]
+    seconds = sum(float(open_run(folder).record["result"]["seconds"]) for folder in folders)
+    steps = sum(int(open_run(folder).record["result"]["step"]) for folder in folders)
+    return Line(
+        label=label,
+        runs=[str(folder) for folder in folders],
+        cost=Estimate(**nested_bootstrap([_costs(rows)], mean).as_dict()),
+        per_run=[row.cost.estimate for row in rows],
+        loads=float(np.mean([row.loads for row in rows])),
+        local_ratio=float(np.mean([row.local_ratio for row in rows])),
+        against=[against(name, rows, [one.row(name) for one in evaluations]) for name in REFERENCES],
+        parameters=evaluations[0].parameters,
+        slots_per_second=steps / max(seconds, 1e-3),
+        milliseconds=float(np.mean([one.speed.single for one in evaluations])),
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:+.2f} %"
+
+
+def checks(tables: Sequence[Table]) -> list[Check]:
+    """Hold the tables against the targets."""
+    by_name = {table.name: table for table in tables}
+    found = []
+
+    def add(target: str, relative: Estimate | None, most: float, whole: bool) -> None:
+        """`whole`: the interval, not only the estimate, has to be below `most`."""
+        if relative is None:
+            found.append(Check(target=target, found="not measured", met=None))
+            return
+        end = relative.high if whole else relative.estimate
+        text = f"{_percent(relative.estimate)} [{_percent(relative.low)}, {_percent(relative.high)}]"
+        found.append(Check(target=target, found=text, met=None if end is None else end < most or end == most))
+
+    ours = _ours(by_name.get("drift"))
+    causal = [entry for entry in ours if entry.label.startswith("density")]
+    better = min(causal, key=lambda entry: entry.cost.estimate).relative if causal else None
+    add("drift: at most 5 % above the better causal rule", better, 0.05, False)
+    add("drift: at most 10 % above look-ahead", _relative(ours, LOOKAHEAD), 0.1, False)
+    for label in ("fifo", "lfu", "cloud"):
+        add(f"drift: below {label}", _relative(ours, label), 0.0, True)
+    proactive = by_name.get("proactive")
+    for label in (FROZEN_0, FROZEN_W, STATIC_NET):
+        add(f"proactive: below {label}", _relative(proactive.adapted if proactive else [], label), 0.0, True)
+    control = _relative(proactive.control if proactive else [], STATIC_NET)
+    add("proactive, no redraws: at most 1 % above static-net", control, 0.01, False)
+    speeds = [line.slots_per_second for table in tables for line in table.lines if line.label == T2DRL]
+    slowest = min(speeds, default=None)
+    found.append(
+        Check(
+            target="training of T2DRL: a million slots in 30 minutes",
+            found="not measured" if slowest is None else f"{1e6 / slowest / 60:.0f} minutes at {slowest:.0f} slots/s",
+            met=None if slowest is None else slowest >= SLOTS_PER_SECOND,
+        )
+    )
+    return found
+
+
+def _ours(table: Table | None) -> list[Against]:
+    return [] if table is None else next(line.against for line in table.lines if line.label == T2DRL)
+
+
+def _relative(entries: Sequence[Against], label: str) -> Estimate | None:
+    return next((entry.relative for entry in entries if entry.label == label), None)

@@ -1,0 +1,111 @@
+"""The study as one self-contained page, and as tables in the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...formats import NOTHING, interval, percent, signed
+from ...nash_results import Estimate
+from ...study.page import print_tables, render_study
+from ...study.tables import Cell, Line, Table
+from .findings import Against, Findings
+from .findings import Table as Part
+from .plan import T2DRL
+
+_ALL = "brackets: 95 % bootstrap intervals over training runs and their evaluation episodes"
+
+
+def as_html(findings: Findings) -> str:
+    """The page as text.
+
+    Args:
+        findings: what to show.
+
+    Raises:
+        MissingExtraError: jinja2 is not installed.
+    """
+    sections = [
+        {"id": f"table-{number}", "title": title, "table": table, "figure": None}
+        for number, (title, table) in enumerate(tables(findings))
+    ]
+    return render_study(findings, sections)
+
+
+def print_study(findings: Findings, console: Any = None) -> None:
+    """Print every table.
+
+    Args:
+        findings: what to print.
+        console: a ``rich.console.Console``; None makes one for the standard output.
+
+    Raises:
+        MissingExtraError: rich is not installed.
+    """
+    print_tables(tables(findings), console)
+
+
+def tables(findings: Findings) -> list[tuple[str, Table]]:
+    """Every table with its title, in the order of the page."""
+    found = [("Targets", _checks(findings))]
+    for part in findings.tables:
+        found.append((part.title, _learners(part)))
+        if part.adapted:
+            found.append((f"{part.title}: what adapting is worth", _against(part.adapted, part)))
+        if part.control:
+            found.append((f"{part.title}: without redraws", _against(part.control, part)))
+        if part.online is not None:
+            found.append(("PPO that goes on at test time", _online(part)))
+    return found
+
+
+def _checks(findings: Findings) -> Table:
+    words = {True: "met", False: "not met", None: NOTHING}
+    lines = [Line(check.target, "", [(check.found, ""), (words[check.met], "")]) for check in findings.checks]
+    return Table(["target", "found", ""], lines, "The targets of the study, whatever the sign of what was found.")
+
+
+def _cost(value: Estimate) -> Cell:
+    return f"{value.estimate:.2f}", interval(value)
+
+
+def _change(value: Estimate | None) -> Cell:
+    return (NOTHING, "") if value is None else (signed(value.estimate), interval(value, relative=True))
+
+
+def _learners(part: Part) -> Table:
+    """All learners of a part, with what they are held against."""
+    names = [entry.label for entry in part.lines[0].against]
+    lines = []
+    for line in part.lines:
+        cells = [_cost(line.cost), *(_change(entry.relative) for entry in line.against)]
+        cells += [(f"{line.loads:.2f}", ""), (percent(line.local_ratio), "")]
+        cells += [(f"{line.parameters:,}", ""), (f"{line.slots_per_second:.0f}", ""), (f"{line.milliseconds:.2f}", "")]
+        runs = f"{len(line.runs)} run{'s' if len(line.runs) > 1 else ''}"
+        lines.append(Line(line.label, runs, cells, line.label == T2DRL))
+    own = {entry.label: entry for entry in part.lines[0].against}
+    nothing: Cell = (NOTHING, "")
+    for name in names:
+        blank = [nothing] * (len(names) + 5)
+        lines.append(Line(name, "scripted", [_cost(own[name].cost), *blank]))
+    headings = ["policy", "cost per slot", *(f"against {name}" for name in names)]
+    headings += ["loads", "served locally", "parameters", "slots/s in training", "ms per decision"]
+    caption = f"{part.title}: cost per slot over {part.episodes} evaluation episodes per run; {_ALL}."
+    return Table(headings, lines, caption, brief=(0, 1, 2, 3, 4, len(headings) - 3, len(headings) - 2))
+
+
+def _against(entries: list[Against], part: Part) -> Table:
+    lines = [Line(entry.label, "", [_cost(entry.cost), _change(entry.relative)]) for entry in entries]
+    caption = f"T2DRL against each on the same episodes: below zero T2DRL is cheaper; {_ALL}."
+    return Table(["policy", "cost per slot", "T2DRL against it"], lines, caption)
+
+
+def _online(part: Part) -> Table:
+    found = part.online
+    assert found is not None
+    caption = (
+        f"The same checkpoint on {found.lanes} servers × {found.episodes} episodes: PPO going on with real costs, and "
+        "exploring, against inner steps only; servers are resampled."
+    )
+    cells = [_cost(found.cost), _cost(found.adapted), _change(found.relative), (f"{found.milliseconds:.2f}", "")]
+    headings = ["ablation", "cost per slot", "inner steps only", "against it", "ms per slot"]
+    return Table(headings, [Line("online PPO", "", cells)], caption)

@@ -1,0 +1,128 @@
+"""Running the study: every missing cell, then the results."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ....envs.core.errors import InvalidInputError
+from ....train import atomic
+from ....train.progress import Progress
+from ....train.trainer import resume, train
+from ...evaluate import evaluate_run, score_checkpoint
+from ...report import require_drawing, write_report
+from ...results import FILE_NAME, read_as
+from ...study.cells import same_run
+from ..results import CachingEvaluation
+from . import online
+from .findings import Findings, collect
+from .page import as_html
+from .plan import BUDGETS, NAMES, Budget, Cell, Part, all_cells, cell_of, chosen, folder_of
+
+STUDY = "caching"
+RESULTS, PAGE = "results.json", "study.html"
+_MOST_SEEDS = 1000
+
+
+def reproduce_caching(
+    budget: str,
+    out: Path,
+    *,
+    only: Sequence[str] = (),
+    seeds: int | None = None,
+    make_progress: Callable[[], Progress],
+    report: Callable[[str], None] = print,
+    command: list[str] | None = None,
+) -> Findings:
+    """Run every missing cell of the study and write ``results.json`` and ``study.html``.
+
+    A finished cell is not run again and a cut-off one continues. Parts that are not asked for are in the results if all
+    their cells are finished.
+
+    Args:
+        budget: ``smoke`` (does it run?) or ``full`` (five seeds of 300 000 slots).
+        out: folder of the run folders and of the results.
+        only: parts of the study; none for all.
+        seeds: training seeds of every configuration; None for the budget's. More of them later add to what is there.
+        make_progress: where each training reports.
+        report: called with one line per cell.
+        command: the command line for the record; None takes ``sys.argv``.
+
+    Raises:
+        InvalidInputError: unknown budget or part, or a number of seeds out of range.
+        CheckpointError: a cell's folder holds something else.
+        MissingExtraError: a library is not installed.
+    """
+    if budget not in BUDGETS:
+        raise InvalidInputError.of("budget", f"one of {', '.join(BUDGETS)}", budget)
+    if seeds is not None and (isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= _MOST_SEEDS):
+        raise InvalidInputError.of("seeds", f"an integer in [1, {_MOST_SEEDS}]", seeds)
+    require_drawing()
+    spending, line = BUDGETS[budget], sys.argv if command is None else command
+    spending = spending if seeds is None else replace(spending, seeds=seeds)
+    asked = chosen(tuple(only) or NAMES)
+    cells = all_cells(asked, spending)
+    missing = [cell for cell in cells if not is_finished(cell, out)]
+    if len(missing) < len(cells):
+        report(f"{len(cells) - len(missing)} of {len(cells)} cells are finished")
+    for number, cell in enumerate(missing, 1):
+        report(f"{cell.name}:")
+        _run(cell, out, spending, make_progress(), line)
+        cost = read_as(CachingEvaluation, cell.folder(out)).learner.cost.estimate
+        report(f"{number}/{len(missing)} {cell.name}: cost {cost:.4g} per slot")
+    parts = [
+        part
+        for part in chosen(NAMES)
+        if part in asked or all(is_finished(cell, out) for cell in all_cells((part,), spending))
+    ]
+    going_on = {part.name: _online(part, out, spending) for part in parts if part.online is not None}
+    findings = collect(budget, spending, parts, out, line, going_on)
+    atomic.write_json(out / RESULTS, findings.model_dump(mode="json"))
+    atomic.write_file(out / PAGE, as_html(findings).encode())
+    return findings
+
+
+def is_finished(cell: Cell, out: Path) -> bool:
+    """Whether a cell is trained to the end and evaluated, beside the network without inner steps if there is one.
+
+    Raises:
+        CheckpointError: its folder holds something else.
+    """
+    folder = cell.folder(out)
+    if not folder.exists():
+        return False
+    return "result" in same_run(cell.config, folder).record and _is_evaluated(cell, folder)
+
+
+def _is_evaluated(cell: Cell, folder: Path) -> bool:
+    if not (folder / FILE_NAME).is_file():
+        return False
+    return cell.static is None or read_as(CachingEvaluation, folder).static_run is not None
+
+
+def _run(cell: Cell, out: Path, budget: Budget, progress: Progress, command: list[str]) -> None:
+    """Bring a cell to its end from wherever it is."""
+    folder = cell.folder(out)
+    if folder.exists():
+        same_run(cell.config, folder)
+        resume(folder, evaluator=score_checkpoint, progress=progress)
+    else:
+        train(cell.config, folder, evaluator=score_checkpoint, progress=progress, command=command)
+    if not _is_evaluated(cell, folder):
+        static = None if cell.static is None else folder_of(out, cell.static)
+        evaluate_run(folder, budget=budget.evaluation, static=static, command=command)
+        write_report(folder)
+
+
+def _online(part: Part, out: Path, budget: Budget) -> online.Online:
+    """What continuing PPO brings to the first run; measured once."""
+    assert part.online is not None
+    folder = cell_of(part.online, 0, budget).folder(out)
+    file = folder / online.FILE_NAME
+    if file.is_file():
+        return online.Online.model_validate_json(file.read_bytes())
+    found = online.measure_online(folder, budget.online_episodes)
+    atomic.write_json(file, found.model_dump(mode="json"))
+    return found
