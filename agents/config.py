@@ -350,6 +350,15 @@ class CacheNetworkFields(LearnerSection):
     )
     separate_critic: bool = Field(default=False, description="a backbone of the critic's own")
     init_cache: float = Field(default=0.5, gt=0, lt=1, description="[-] probability of caching before training")
+    item_head: int = Field(
+        default=0,
+        ge=0,
+        le=4096,
+        description="[-] width of a network that all items share, beside the heads on the features; 0: none",
+    )
+    sticky: float = Field(
+        default=0.0, ge=0, le=20, description="[-] first preference for what is cached already, logit units; 0: none"
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> CacheNetworkFields:

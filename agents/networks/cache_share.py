@@ -65,11 +65,38 @@ class CacheShareDistribution:
         return (p * (on + self._shares.kl(other._shares).view_as(p)) + (1.0 - p) * off).sum(-1)
 
 
+class ItemHead(nn.Module):
+    """Score and share of every item from its own entries of the observation and the features: one network for all.
+
+    What is learned about one item holds for every other one with the same entries, so that it takes as many fewer slots
+    to learn as there are items.
+
+    Args:
+        entries: entries of the observation per item.
+        features: width of the features.
+        width: of the two hidden layers.
+    """
+
+    def __init__(self, entries: int, features: int, width: int) -> None:
+        super().__init__()
+        self.own, self.context = nn.Linear(entries, width), nn.Linear(features, width, bias=False)
+        self.hidden, self.out = nn.Linear(width, width), nn.Linear(width, 3)
+        nn.init.orthogonal_(self.out.weight, gain=0.01)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, items: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores (n, I), and locations of the shares (n, 2 I), of items (n, I, E) and features (n, F)."""
+        inner = torch.tanh(self.own(items) + self.context(features).unsqueeze(1))
+        score, first, second = self.out(torch.tanh(self.hidden(inner))).unbind(-1)
+        return score, torch.cat([first, second], dim=-1)
+
+
 class CacheActorCritic(nn.Module):
     """Heads for cache bits, shares, values and reconstructed observations on one backbone or two.
 
-    Observations are standardised as `fit` last said. The value head predicts in units of `value_scale` around
-    `value_mean`, which move without changing what is predicted (`rescale`).
+    Observations are standardised as `fit` last said. With `item_head` or `sticky` they must be blocks of I entries, one
+    per item, the first of them what is cached (further entries may follow). The value head predicts in units of
+    `value_scale` around `value_mean`, which move without changing what is predicted (`rescale`).
 
     Args:
         backbone: gives the features of the actor, and of the critic unless it has its own.
@@ -77,6 +104,10 @@ class CacheActorCritic(nn.Module):
         items: number I of items.
         critic: a second backbone for the critic; None: shared.
         init_cache: probability of caching before training, in (0, 1).
+        item_head: width of an `ItemHead` that is added to the heads on the features; 0: none.
+        sticky: first weight of a term that favours what is cached and disfavours what is not, logit units; 0: no such
+            term. Without it the first policies load and evict at random, which is unlearned before anything else is
+            learned.
 
     Raises:
         InvalidInputError: `init_cache` outside (0, 1), or no items.
@@ -91,13 +122,22 @@ class CacheActorCritic(nn.Module):
     calibrated: Tensor
 
     def __init__(
-        self, backbone: Backbone, obs_dim: int, items: int, critic: Backbone | None = None, init_cache: float = 0.5
+        self,
+        backbone: Backbone,
+        obs_dim: int,
+        items: int,
+        critic: Backbone | None = None,
+        init_cache: float = 0.5,
+        item_head: int = 0,
+        sticky: float = 0.0,
     ) -> None:
         super().__init__()
         if items < 1:
             raise InvalidInputError.of("items", "at least 1", items)
         if not 0.0 < init_cache < 1.0:
             raise InvalidInputError.of("init_cache", "in (0, 1)", init_cache)
+        if (item_head or sticky) and obs_dim < items:
+            raise InvalidInputError.of("item_head", f"0 for an observation of less than {items} entries", item_head)
         self.items, self.backbone, self.critic = items, backbone, critic
         self.bits = nn.Linear(backbone.width, items)
         self.shares = nn.Linear(backbone.width, 2 * items)
@@ -114,6 +154,9 @@ class CacheActorCritic(nn.Module):
         nn.init.constant_(self.bits.bias, math.log(init_cache / (1.0 - init_cache)))
         nn.init.zeros_(self.value.weight)
         nn.init.zeros_(self.value.bias)
+        self._entries = obs_dim // items  # per item
+        self.item_head = ItemHead(self._entries, backbone.width, item_head) if item_head else None
+        self.sticky = nn.Parameter(torch.tensor(float(sticky))) if sticky else None
         self._own = backbone.state_width
         self.state_width = self._own + (critic.state_width if critic is not None else 0)
 
@@ -129,13 +172,13 @@ class CacheActorCritic(nn.Module):
             state: states (n, S).
             adapt: factor of the inner learning rates.
         """
-        obs = self._standardised(obs)
+        original, obs = obs, self._standardised(obs)
         own, others = state.split([self._own, self.state_width - self._own], dim=-1)
         features, own = self.backbone.step(obs, own, adapt)
         critical = features
         if self.critic is not None:
             critical, others = self.critic.step(obs, others, adapt)
-        return self._law(features), self._values(critical), torch.cat([own, others], dim=-1)
+        return self._law(features, original), self._values(critical), torch.cat([own, others], dim=-1)
 
     def sequence(
         self, obs: Tensor, state: Tensor, actions: Tensor | None = None
@@ -147,13 +190,13 @@ class CacheActorCritic(nn.Module):
             state: states (n, S) before the first.
             actions: decisions taken, carriers (n, T, 2 I).
         """
-        obs = self._standardised(obs)
+        original, obs = obs, self._standardised(obs)
         own, others = state.split([self._own, self.state_width - self._own], dim=-1)
         features, _ = self.backbone.sequence(obs, own, actions)
         critical = features
         if self.critic is not None:
             critical, _ = self.critic.sequence(obs, others, actions)
-        return self._law(features.flatten(0, 1)), self._values(critical.flatten(0, 1))
+        return self._law(features.flatten(0, 1), original.flatten(0, 1)), self._values(critical.flatten(0, 1))
 
     def supervised_sequence(
         self, obs: Tensor, state: Tensor, actions: Tensor, valid: Tensor
@@ -185,7 +228,8 @@ class CacheActorCritic(nn.Module):
         if self.critic is not None:
             critical, _ = self.critic.sequence(obs, others, actions)
         loss = (self.decoder(views[valid]) - obs[valid]).square().mean()
-        return self._law(features.flatten(0, 1)), self._values(critical.flatten(0, 1)), loss
+        law = self._law(features.flatten(0, 1), original.flatten(0, 1))
+        return law, self._values(critical.flatten(0, 1)), loss
 
     def note_action(self, state: Tensor, action: Tensor) -> Tensor:
         """States (n, S) after carriers (n, 2 I)."""
@@ -246,8 +290,29 @@ class CacheActorCritic(nn.Module):
     def _standardised(self, obs: Tensor) -> Tensor:
         return ((obs - self.obs_mean) / self.obs_scale).clamp(-_OUTLIER, _OUTLIER)
 
-    def _law(self, features: Tensor) -> CacheShareDistribution:
-        return CacheShareDistribution(self.bits(features), self.shares(features))
+    def _law(self, features: Tensor, obs: Tensor) -> CacheShareDistribution:
+        """Law of the decisions from features (n, F) and observations (n, D) as they came."""
+        logits, location = self.bits(features), self.shares(features)
+        if self.sticky is not None:
+            logits = logits + self.sticky * (2.0 * obs[:, : self.items] - 1.0)
+        if self.item_head is not None:
+            scores, locations = self.item_head(self._per_item(obs), features)
+            logits, location = logits + scores, location + locations
+        return CacheShareDistribution(logits, location)
+
+    def _per_item(self, obs: Tensor) -> Tensor:
+        """Entries (n, I, E) of every item, each kind of entry on one scale for all items."""
+        count = self._entries * self.items
+        mean, scale = (part[:count].view(self._entries, self.items) for part in (self.obs_mean, self.obs_scale))
+        centre = mean.mean(-1, keepdim=True)
+        # Spread over slots and over items; a block that never changes is only centred.
+        spread = (
+            (scale.square() * (scale != 1.0)).mean(-1, keepdim=True) + mean.var(-1, correction=0, keepdim=True)
+        ).sqrt()
+        spread = torch.where(spread > 1e-6, spread, torch.ones_like(spread))
+        blocks = obs[:, :count].unflatten(-1, (self._entries, self.items))
+        items: Tensor = ((blocks - centre) / spread).clamp(-_OUTLIER, _OUTLIER).transpose(-1, -2)
+        return items
 
     def _values(self, features: Tensor) -> Tensor:
         values: Tensor = self.value(features).squeeze(-1)

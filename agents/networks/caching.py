@@ -68,7 +68,17 @@ def parameter_table(obs_dim: int, items: int, settings: CacheNetworkFields | Non
     return "\n".join(f"{name:5} {count:9,} {count / reference - 1.0:+7.2%}" for name, count in counts.items())
 
 
-_TTT_SIZES = ("width", "layer", "intermediate", "layers", "heads", "minibatch", "separate_critic")
+_TTT_SIZES = (
+    "width",
+    "layer",
+    "intermediate",
+    "layers",
+    "heads",
+    "minibatch",
+    "separate_critic",
+    "item_head",
+    "sticky",
+)
 
 
 def _as_ttt(settings: CacheNetworkFields) -> CacheNetworkFields:
@@ -82,7 +92,7 @@ def _size(obs_dim: int, items: int, settings: CacheNetworkFields, hidden: int) -
 def _build(obs_dim: int, items: int, settings: CacheNetworkFields, hidden: int) -> CacheActorCritic:
     backbone = _backbone(obs_dim, 2 * items, settings, hidden)
     critic = _backbone(obs_dim, 2 * items, settings, hidden) if settings.separate_critic else None
-    return CacheActorCritic(backbone, obs_dim, items, critic, settings.init_cache)
+    return CacheActorCritic(backbone, obs_dim, items, critic, settings.init_cache, settings.item_head, settings.sticky)
 
 
 def _backbone(obs_dim: int, action_dim: int, settings: CacheNetworkFields, hidden: int) -> Backbone:

@@ -185,8 +185,9 @@ def evaluate_caching(
     scripted = list(causal)
     for name in SCRIPTED:
         progress(f"“{name}”")
-        rule = ScriptedPolicy(name, params)
-        scripted.append(field.row(name, "scripted", ":".join([name, *map("{:g}".format, rule.numbers)]), rule, costs))
+        acting_rule = ScriptedPolicy(name, params)
+        spelt = ":".join([name, *map("{:g}".format, acting_rule.numbers)])
+        scripted.append(field.row(name, "scripted", spelt, acting_rule, costs))
     progress("the clairvoyant rules")
     rule_name, _ = best_lookahead(params, field.episodes, length)
     clairvoyant = [

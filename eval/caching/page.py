@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ...envs.model_caching.state import TERMS
@@ -12,7 +13,12 @@ from . import figures
 from .results import CachingEvaluation, Row
 from .verdict import NEAR_CAUSAL, verdict
 
-_FILTERS = {"signed": signed, "interval": interval, "percent": percent, "cost": "{:.2f}".format}
+_FILTERS: dict[str, Callable[..., str]] = {
+    "signed": signed,
+    "interval": interval,
+    "percent": percent,
+    "cost": "{:.2f}".format,
+}
 _BAR_LIMIT = 2.5  # bars end at this multiple of the learner's cost
 
 

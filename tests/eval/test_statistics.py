@@ -11,6 +11,7 @@ from edgewise.eval.statistics import (
     difference,
     interquartile_mean,
     mean,
+    nested_bootstrap,
     relative_difference,
     standard_error,
 )
@@ -96,3 +97,35 @@ def test_confidence_must_be_a_probability():
 def test_standard_error_of_the_mean():
     assert standard_error([1.0, 3.0]) == pytest.approx(1.0)
     assert math.isnan(standard_error([1.0]))
+
+
+def test_a_nested_bootstrap_holds_the_spread_of_the_runs():
+    # Two runs without noise inside: the drawn mean is 0, 1/2, 1 with probability 1/4, 1/2, 1/4.
+    runs = np.repeat([[0.0], [1.0]], 6, axis=1)
+    found = nested_bootstrap([runs])
+    assert (found.estimate, found.low, found.high, found.n) == (0.5, 0.0, 1.0, 2)
+    # Paired: what all policies share cancels.
+    noise = np.random.default_rng(1).normal(size=(4, 50))
+    paired = nested_bootstrap([10.0 + noise, 12.0 + noise], difference)
+    assert paired.low == pytest.approx(-2.0)
+    assert paired.high == pytest.approx(-2.0)
+
+
+def test_a_nested_bootstrap_of_one_run_is_over_its_episodes():
+    values = np.random.default_rng(2).normal(size=30)
+    assert nested_bootstrap([values[None]]) == bootstrap([values])
+
+
+def test_a_nested_bootstrap_reaches_its_coverage():
+    rng, inside = np.random.default_rng(3), 0
+    for _ in range(60):
+        sample = 3.0 + rng.normal(0.0, 1.0, (12, 1)) + rng.normal(0.0, 1.0, (12, 10))
+        found = nested_bootstrap([sample], resamples=400)
+        inside += found.low <= 3.0 <= found.high
+    assert 48 <= inside <= 60
+
+
+@pytest.mark.parametrize("samples", [[], [[1.0, 2.0]], [np.zeros((2, 3)), np.zeros((3, 2))], [[[1.0], [np.nan]]]])
+def test_a_nested_bootstrap_needs_tables_of_one_shape(samples):
+    with pytest.raises(InvalidInputError, match="samples must be"):
+        nested_bootstrap(samples)

@@ -42,6 +42,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "env": {"id": "edgewise/AoIOffloadGame-v0", "horizon": 12.0},
         "learner": {"n_steps": 4, "lookback": 16, "batch_size": 64, "n_epochs": 2, "hidden": [16, 16], "gru_width": 8},
     },
+    "t2drl": {
+        "steps": 2_400,
+        "env": {"id": "edgewise/ModelCaching-v0", "preset": "drift", "n_agents": 5, "horizon": 12.0},
+        "learner": {"n_steps": 5, "chunk": 4, "batch_size": 16, "n_epochs": 2, "width": 8, "heads": 2, "sticky": 2.0},
+    },
     "recurrent_d3qn_ppo": {
         "steps": 24_000,
         "env": {"id": "edgewise/AoIOffloadGame-v0", "horizon": 12.0},

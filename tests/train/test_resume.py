@@ -18,6 +18,7 @@ pytest.importorskip("safetensors", reason="needs the [sb3] extra")
     [
         ("fractional_ppo", 10),
         ("fractional_d3qn_ddpg", 3),
+        ("t2drl", 3),
         pytest.param("async_fractional", 3, marks=pytest.mark.ray),
         pytest.param("recurrent_d3qn_ppo", 3, marks=pytest.mark.slow),
     ],

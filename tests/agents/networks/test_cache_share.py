@@ -1,5 +1,7 @@
 """The law of cache bits and shares against scipy, and the heads on a backbone."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from scipy import stats
 from edgewise.agents.config import CacheNetworkFields
 from edgewise.agents.networks.backbones import MLPBackbone
 from edgewise.agents.networks.cache_share import CacheActorCritic, CacheShareDistribution
-from edgewise.agents.networks.caching import cache_network
+from edgewise.agents.networks.caching import cache_network, parameter_counts
 from edgewise.envs.core.errors import InvalidInputError
 
 LOGITS = [[0.3, -1.2, 2.0]]
@@ -96,6 +98,44 @@ def test_first_decisions_hardly_depend_on_the_observation() -> None:
     assert not values.any()
 
 
+def test_a_sticky_network_begins_by_keeping_what_is_cached() -> None:
+    torch.manual_seed(0)
+    made = cache_network(9, 3, CacheNetworkFields(sticky=3.0))
+    obs = torch.cat([torch.tensor([[1.0, 0.0, 1.0]]).expand(50, 3), torch.randn(50, 6)], dim=-1)
+    made.fit(torch.randn(100, 9))  # what is cached is read as it came
+    decisions, _, _ = made.step(obs, made.initial_state(50))
+    kept = 1.0 / (1.0 + math.exp(-3.0))
+    expected = torch.tensor([kept, 1.0 - kept, kept]).expand(50, 3)
+    torch.testing.assert_close(torch.sigmoid(decisions.logits), expected, rtol=0, atol=0.02)
+
+
+def test_an_item_head_treats_all_items_alike() -> None:
+    torch.manual_seed(0)
+    made = cache_network(11, 3, CacheNetworkFields(item_head=6, backbone="mlp", hidden=4))  # 3 entries each, and 2 more
+    assert made.item_head is not None
+    with torch.no_grad():
+        made.item_head.out.weight.normal_()
+        for head in (made.bits, made.shares, made.item_head.context):
+            head.weight.zero_()
+    obs = torch.randn(40, 11)
+    made.fit(obs)
+    order = torch.tensor([2, 0, 1])
+    columns = torch.cat([order, 3 + order, 6 + order, torch.tensor([9, 10])])
+    law, _, _ = made.step(obs, made.initial_state(40))
+    made.fit(obs[:, columns])
+    moved, _, _ = made.step(obs[:, columns], made.initial_state(40))
+    assert law.logits.std() > 0.1
+    torch.testing.assert_close(moved.logits, law.logits[:, order])
+    shares = torch.cat([order, 3 + order])
+    torch.testing.assert_close(moved.location, law.location[:, shares])
+
+
+def test_sizes_stay_equal_with_an_item_head() -> None:
+    counts = parameter_counts(100, 20, CacheNetworkFields(item_head=32, sticky=3.0))
+    assert all(abs(count / counts["ttt"] - 1.0) < 0.05 for count in counts.values())
+    assert counts["ttt"] > parameter_counts(100, 20)["ttt"] + 32 * 32
+
+
 def test_rescaled_values_predict_the_same() -> None:
     torch.manual_seed(0)
     made = cache_network(9, 3, CacheNetworkFields(backbone="mlp", hidden=8))
@@ -178,3 +218,5 @@ def test_a_network_needs_items_and_a_probability() -> None:
         CacheActorCritic(MLPBackbone(4, 4), 4, 0)
     with pytest.raises(InvalidInputError, match="init_cache must be in"):
         CacheActorCritic(MLPBackbone(4, 4), 4, 2, init_cache=0.0)
+    with pytest.raises(InvalidInputError, match="item_head must be 0 for an observation of less than 5 entries"):
+        CacheActorCritic(MLPBackbone(4, 4), 4, 5, item_head=8)

@@ -1,0 +1,113 @@
+"""The study: its plan, its cells, its tables and targets."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgewise.envs.core.errors import CheckpointError, InvalidInputError
+from edgewise.eval.caching.study import findings, plan
+from edgewise.eval.caching.study.page import tables
+from edgewise.eval.caching.study.run import reproduce_caching
+from edgewise.eval.nash_results import Estimate
+from edgewise.train.config_io import packaged
+from edgewise.train.progress import Silent
+
+
+def estimate(value: float, spread: float = 0.01) -> Estimate:
+    return Estimate(estimate=value, low=value - spread, high=value + spread, confidence=0.95, n=5)
+
+
+def test_every_configuration_of_the_study_is_packaged_and_of_one_length() -> None:
+    names = {name for part in plan.PARTS for name in part.learners.values()}
+    assert {plan.FOLDER + name for name in names} <= set(packaged())
+    budget = plan.BUDGETS["full"]
+    configs = [cell.config for cell in plan.all_cells(plan.PARTS, budget)]
+    assert {config.steps for config in configs} == {300_000}
+    assert {config.env.num_envs for config in configs} == {16}
+    learners = [config.learner.model_dump(exclude={"backbone", "eta_base"}) for config in configs]
+    assert all(learner == learners[0] for learner in learners)  # they differ in the network only
+
+
+def test_cells_are_run_once_and_after_what_they_are_compared_with() -> None:
+    cells = plan.all_cells(plan.PARTS, plan.BUDGETS["full"])
+    names = [cell.name for cell in cells]
+    assert len(names) == len(set(names))
+    for cell in cells:
+        assert cell.static is None or names.index(cell.static) < names.index(cell.name)
+    once = plan.all_cells(plan.chosen(("ablations",)), plan.BUDGETS["full"])
+    assert [cell.name for cell in once] == ["proactive_static-0", "proactive_t2drl-0", "proactive_pad-0"]
+
+
+def test_an_unknown_part_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="only must be one or more of drift, proactive"):
+        reproduce_caching("smoke", tmp_path, only=["drifts"], make_progress=Silent)
+    with pytest.raises(InvalidInputError, match="budget must be one of smoke, full"):
+        reproduce_caching("huge", tmp_path, make_progress=Silent)
+
+
+def against(label: str, value: float) -> findings.Against:
+    return findings.Against(label=label, cost=estimate(60.0 / (1.0 + value)), relative=estimate(value))
+
+
+def table(name: str, values: dict[str, float], adapted: dict[str, float], control: dict[str, float]) -> findings.Table:
+    line = findings.Line(
+        label=plan.T2DRL,
+        runs=[],
+        cost=estimate(60.0),
+        per_run=[60.0],
+        loads=0.5,
+        local_ratio=0.6,
+        against=[against(label, value) for label, value in values.items()],
+        parameters=1000,
+        slots_per_second=600.0,
+        milliseconds=1.0,
+    )
+    groups: dict[str, Any] = {
+        "adapted": [against(label, value) for label, value in adapted.items()],
+        "control": [against(label, value) for label, value in control.items()],
+    }
+    return findings.Table(name=name, title=name, episodes=100, lines=[line], **groups)
+
+
+def test_targets_are_held_against_the_right_numbers() -> None:
+    drift = table(
+        "drift",
+        {"look-ahead": 0.09, "density_ewma": 0.04, "density_memoryless": 0.01, "fifo": -0.3, "lfu": -0.3, "cloud": 0.0},
+        {},
+        {},
+    )
+    proactive = table(
+        "proactive", {}, {"frozen-0": -0.02, "frozen-W": -0.005, "static-net": 0.02}, {"static-net": 0.02}
+    )
+    found = {check.target: check.met for check in findings.checks([drift, proactive])}
+    assert list(found.values()) == [True, True, True, True, False, True, False, False, False, True]
+    assert "density" not in str(found)
+    missing = findings.checks([drift])
+    assert [check.met for check in missing][5:9] == [None] * 4
+
+
+@pytest.mark.slow
+def test_the_smoke_study_runs_is_not_repeated_and_refuses_another_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("stable_baselines3", reason="needs the [sb3] extra")
+    pytest.importorskip("matplotlib")
+    said: list[str] = []
+    found = reproduce_caching("smoke", tmp_path, make_progress=Silent, report=said.append, command=["edgewise"])
+    assert [part.name for part in found.tables] == list(plan.NAMES)
+    assert said[-1].startswith("11/11")
+    assert found.tables[-1].online is not None
+    assert {line.label for line in found.tables[0].lines} == {"T2DRL", "static-net", "MLP", "LSTM", "GRU"}
+    for _, shown in tables(found):
+        assert all(len(line.cells) == len(shown.headings) - 1 for line in shown.lines)
+    page = (tmp_path / "study.html").read_text()
+    assert "://" not in page
+    again = reproduce_caching("smoke", tmp_path, make_progress=Silent, report=said.append, command=["edgewise"])
+    assert said[-1] == "11 of 11 cells are finished"
+    assert again.tables == found.tables
+    longer = dataclasses.replace(plan.BUDGETS["smoke"], training={**plan.BUDGETS["smoke"].training, "steps": 720})
+    monkeypatch.setitem(plan.BUDGETS, "longer", longer)
+    with pytest.raises(CheckpointError, match="holds a run with another configuration"):
+        reproduce_caching("longer", tmp_path, make_progress=Silent, report=said.append, command=["edgewise"])
