@@ -152,7 +152,8 @@ def reproduce(
             (T2DRL and learners of its size).
         budget: smoke (does it run?) or full (the documented figures: three seeds, of aoi-game ten, of caching five).
         out: Folder of the runs and of results.json; default runs/reproduce/STUDY-BUDGET.
-        only: Parts; of aoi-game baselines, fidelity, sweeps, of caching drift, proactive, stationary, ablations.
+        only: Parts; of aoi-game baselines, fidelity, sweeps, of caching drift, proactive, stationary, ablations,
+            remedies.
         seeds: Of aoi-game and caching: training seeds of every configuration; default the budget's. More can follow.
         workers: Of aoi-game: runs at the same time on this machine; more than one needs Ray.
         address: Of aoi-game: a running Ray cluster, or auto; its machines must share FOLDER.

@@ -51,6 +51,8 @@ class Line(BaseModel):
         loads: per slot.
         local_ratio: share of the requests served at the edge.
         against: look-ahead, causal rules and simple heuristics on the same episodes.
+        adapted: its own test-time variants, and the network trained without inner steps.
+        control: the same where the popularity is never redrawn.
         parameters: of its network.
         slots_per_second: of the training, evaluations included.
         milliseconds: per decision of one server.
@@ -64,6 +66,8 @@ class Line(BaseModel):
     loads: float
     local_ratio: float
     against: list[Against]
+    adapted: list[Against]
+    control: list[Against]
     parameters: int
     slots_per_second: float
     milliseconds: float
@@ -76,8 +80,7 @@ class Table(BaseModel):
         name, title: of the part.
         episodes: evaluation episodes per run.
         lines: the learners, cheapest first.
-        adapted: T2DRL against its own variants and the other learners, on the same episodes.
-        control: T2DRL against its variants where the popularity is never redrawn.
+        learners: T2DRL against the other learners, on the same episodes.
         online: PPO that goes on at test time against the same checkpoint that only adapts.
     """
 
@@ -86,8 +89,7 @@ class Table(BaseModel):
     title: str
     episodes: int
     lines: list[Line]
-    adapted: list[Against]
-    control: list[Against]
+    learners: list[Against]
     online: Online | None = None
 
 
@@ -177,33 +179,27 @@ def _table(part: Part, budget: Budget, out: Path, online: Online | None) -> Tabl
     folders = {label: [cell.folder(out) for cell in cells] for label, cells in part_cells(part, budget).items()}
     found = {label: [read_as(CachingEvaluation, folder) for folder in paths] for label, paths in folders.items()}
     lines = [_line(label, folders[label], evaluations) for label, evaluations in found.items()]
-    ours = found[T2DRL]
-    learners = [one.learner for one in ours]
-    adapted = [
-        against(label, learners, [one.row(label) for one in ours])
-        for label in TEST_TIME
-        if all(one.variant(label) for one in ours)
-    ]
-    adapted += [
-        against(label, learners, [one.learner for one in theirs])
-        for label, theirs in found.items()
-        if label != T2DRL and label not in TEST_TIME
-    ]
-    still = [{row.label: row for row in one.control} for one in ours]
-    control = [
-        against(label, [rows["learner"] for rows in still], [rows[label] for rows in still])
-        for label in TEST_TIME
-        if all(label in rows for rows in still)
-    ]
+    ours = [one.learner for one in found[T2DRL]]
     return Table(
         name=part.name,
         title=part.title,
-        episodes=ours[0].n_seeds,
+        episodes=found[T2DRL][0].n_seeds,
         lines=sorted(lines, key=lambda line: line.cost.estimate),
-        adapted=adapted,
-        control=control,
+        learners=[
+            against(label, ours, [one.learner for one in theirs]) for label, theirs in found.items() if label != T2DRL
+        ],
         online=online,
     )
+
+
+def _variants(evaluations: Sequence[Sequence[Row]]) -> list[Against]:
+    """The learner of every evaluation against its test-time variants, as far as they were measured."""
+    rows = [{row.label: row for row in evaluation} for evaluation in evaluations]
+    return [
+        against(label, [run["learner"] for run in rows], [run[label] for run in rows])
+        for label in TEST_TIME
+        if all(label in run for run in rows)
+    ]
 
 
 def _line(label: str, folders: Sequence[Path], evaluations: Sequence[CachingEvaluation]) -> Line:
@@ -218,6 +214,8 @@ def _line(label: str, folders: Sequence[Path], evaluations: Sequence[CachingEval
         loads=float(np.mean([row.loads for row in rows])),
         local_ratio=float(np.mean([row.local_ratio for row in rows])),
         against=[against(name, rows, [one.row(name) for one in evaluations]) for name in REFERENCES],
+        adapted=_variants([one.rows for one in evaluations]),
+        control=_variants([one.control for one in evaluations]),
         parameters=evaluations[0].parameters,
         slots_per_second=steps / max(seconds, 1e-3),
         milliseconds=float(np.mean([one.speed.single for one in evaluations])),
@@ -242,17 +240,17 @@ def checks(tables: Sequence[Table]) -> list[Check]:
         text = f"{_percent(relative.estimate)} [{_percent(relative.low)}, {_percent(relative.high)}]"
         found.append(Check(target=target, found=text, met=None if end is None else end < most or end == most))
 
-    ours = _ours(by_name.get("drift"))
-    causal = [entry for entry in ours if entry.label.startswith("density")]
+    drift, proactive = (_ours(by_name.get(name)) for name in ("drift", "proactive"))
+    references = [] if drift is None else drift.against
+    causal = [entry for entry in references if entry.label.startswith("density")]
     better = min(causal, key=lambda entry: entry.cost.estimate).relative if causal else None
     add("drift: at most 5 % above the better causal rule", better, 0.05, False)
-    add("drift: at most 10 % above look-ahead", _relative(ours, LOOKAHEAD), 0.1, False)
+    add("drift: at most 10 % above look-ahead", _relative(references, LOOKAHEAD), 0.1, False)
     for label in ("fifo", "lfu", "cloud"):
-        add(f"drift: below {label}", _relative(ours, label), 0.0, True)
-    proactive = by_name.get("proactive")
+        add(f"drift: below {label}", _relative(references, label), 0.0, True)
     for label in (FROZEN_0, FROZEN_W, STATIC_NET):
-        add(f"proactive: below {label}", _relative(proactive.adapted if proactive else [], label), 0.0, True)
-    control = _relative(proactive.control if proactive else [], STATIC_NET)
+        add(f"proactive: below {label}", _relative([] if proactive is None else proactive.adapted, label), 0.0, True)
+    control = _relative([] if proactive is None else proactive.control, STATIC_NET)
     add("proactive, no redraws: at most 1 % above static-net", control, 0.01, False)
     speeds = [line.slots_per_second for table in tables for line in table.lines if line.label == T2DRL]
     slowest = min(speeds, default=None)
@@ -266,8 +264,8 @@ def checks(tables: Sequence[Table]) -> list[Check]:
     return found
 
 
-def _ours(table: Table | None) -> list[Against]:
-    return [] if table is None else next(line.against for line in table.lines if line.label == T2DRL)
+def _ours(table: Table | None) -> Line | None:
+    return None if table is None else next(line for line in table.lines if line.label == T2DRL)
 
 
 def _relative(entries: Sequence[Against], label: str) -> Estimate | None:

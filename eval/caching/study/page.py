@@ -8,7 +8,8 @@ from ...formats import NOTHING, interval, percent, signed
 from ...nash_results import Estimate
 from ...study.page import print_tables, render_study
 from ...study.tables import Cell, Line, Table
-from .findings import Against, Findings
+from .findings import TEST_TIME, Findings
+from .findings import Line as Learner
 from .findings import Table as Part
 from .plan import T2DRL
 
@@ -49,10 +50,12 @@ def tables(findings: Findings) -> list[tuple[str, Table]]:
     found = [("Targets", _checks(findings))]
     for part in findings.tables:
         found.append((part.title, _learners(part)))
-        if part.adapted:
-            found.append((f"{part.title}: what adapting is worth", _against(part.adapted, part)))
-        if part.control:
-            found.append((f"{part.title}: without redraws", _against(part.control, part)))
+        if len(part.learners) > 1:
+            found.append((f"{part.title}: T2DRL against the other learners", _others(part)))
+        for words, chosen in (("what adapting is worth", "adapted"), ("the same without redraws", "control")):
+            lines = [line for line in part.lines if getattr(line, chosen)]
+            if lines:
+                found.append((f"{part.title}: {words}", _variants(lines, chosen)))
         if part.online is not None:
             found.append(("PPO that goes on at test time", _online(part)))
     return found
@@ -93,10 +96,21 @@ def _learners(part: Part) -> Table:
     return Table(headings, lines, caption, brief=(0, 1, 2, 3, 4, len(headings) - 3, len(headings) - 2))
 
 
-def _against(entries: list[Against], part: Part) -> Table:
-    lines = [Line(entry.label, "", [_cost(entry.cost), _change(entry.relative)]) for entry in entries]
+def _others(part: Part) -> Table:
+    lines = [Line(entry.label, "", [_cost(entry.cost), _change(entry.relative)]) for entry in part.learners]
     caption = f"T2DRL against each on the same episodes: below zero T2DRL is cheaper; {_ALL}."
-    return Table(["policy", "cost per slot", "T2DRL against it"], lines, caption)
+    return Table(["learner", "cost per slot", "T2DRL against it"], lines, caption)
+
+
+def _variants(learners: list[Learner], chosen: str) -> Table:
+    """Every learner that adapts, against itself with other inner steps and the network trained without them."""
+    lines = []
+    for line in learners:
+        entries = {entry.label: entry.relative for entry in getattr(line, chosen)}
+        lines.append(Line(line.label, "", [_change(entries.get(label)) for label in TEST_TIME], line.label == T2DRL))
+    headings = ["learner", *(f"against {label}" for label in TEST_TIME)]
+    caption = f"Every learner as deployed against its own test-time variants: below zero adapting pays; {_ALL}."
+    return Table(headings, lines, caption)
 
 
 def _online(part: Part) -> Table:

@@ -21,8 +21,8 @@ class Part:
     Attributes:
         name: identifier.
         title: for headings.
-        learners: label and packaged configuration, without the folder; the network without inner steps comes first,
-            because the evaluation of the others' test-time variants needs it.
+        learners: label and packaged configuration, without the folder.
+        changes: dotted overrides by label.
         once: one training seed whatever the budget.
         online: continue PPO at test time with the first run of T2DRL, of this configuration.
     """
@@ -30,9 +30,23 @@ class Part:
     name: str
     title: str
     learners: Mapping[str, str]
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     once: bool = False
     online: str | None = None
 
+
+REMEDIES: dict[str, dict[str, Any]] = {
+    "inner rate 0.1": {"learner.eta_base": 0.1},
+    "inner rate 4": {"learner.eta_base": 4.0},
+    "a base per slot": {"learner.minibatch": 1},
+    "a base per 20 slots": {"learner.minibatch": 20},
+    "predicts observations": {"learner.inner_loss": "next_obs_prediction"},
+    "restores observations": {"learner.inner_loss": "obs_reconstruction"},
+    "TTT-MLP": {"learner.layer": "mlp"},
+    "two layers of width 64": {"learner.layers": 2, "learner.width": 64},
+}
+"""What may be changed where adapting does not pay. All but the last two are of the size of T2DRL's network."""
+_LARGER = ("TTT-MLP", "two layers of width 64")
 
 PARTS = (
     Part(
@@ -59,6 +73,13 @@ PARTS = (
         once=True,
         online="proactive_t2drl",
     ),
+    Part(
+        "remedies",
+        "Other inner steps: rate, task, reach, capacity",
+        {T2DRL: "proactive_t2drl", **dict.fromkeys(REMEDIES, "proactive_t2drl")},
+        REMEDIES,
+        once=True,
+    ),
 )
 NAMES = tuple(part.name for part in PARTS)
 
@@ -68,12 +89,14 @@ class Budget:
     """How much the study may spend.
 
     Attributes:
+        parts: what is run where nothing is asked for.
         seeds: training seeds of every configuration.
         evaluation: budget of the evaluations.
         online_episodes: test episodes per lane of PPO that goes on.
         training: dotted overrides of every configuration.
     """
 
+    parts: tuple[str, ...]
     seeds: int
     evaluation: Literal["full", "smoke"]
     online_episodes: int
@@ -82,6 +105,7 @@ class Budget:
 
 BUDGETS = {
     "smoke": Budget(
+        parts=("drift", "proactive", "stationary", "ablations"),
         seeds=1,
         evaluation="smoke",
         online_episodes=2,
@@ -96,7 +120,7 @@ BUDGETS = {
             "learner.n_steps": 20,
         },
     ),
-    "full": Budget(seeds=5, evaluation="full", online_episodes=7),
+    "full": Budget(parts=NAMES, seeds=5, evaluation="full", online_episodes=7),
 }
 
 
@@ -130,7 +154,8 @@ def folder_of(out: Path, name: str) -> Path:
 def part_cells(part: Part, budget: Budget) -> dict[str, list[Cell]]:
     """The runs of one part by label, one per seed."""
     return {
-        label: [cell_of(name, seed, budget) for seed in _seeds(part, budget)] for label, name in part.learners.items()
+        label: [cell_of(name, seed, budget, label, part.changes.get(label)) for seed in _seeds(part, budget)]
+        for label, name in part.learners.items()
     }
 
 
@@ -138,11 +163,12 @@ def _seeds(part: Part, budget: Budget) -> range:
     return range(1 if part.once else budget.seeds)
 
 
-def cell_of(name: str, seed: int, budget: Budget) -> Cell:
-    """One run of a packaged configuration; it is the same cell whatever part it stands in."""
-    config = load_config(FOLDER + name, {**budget.training, "seed": seed})
+def cell_of(name: str, seed: int, budget: Budget, label: str = "", changes: Mapping[str, Any] | None = None) -> Cell:
+    """One run of a packaged configuration; unchanged it is the same cell whatever part it stands in."""
+    own = {"name": f"{name}-{label.replace(' ', '-')}", **changes} if changes else {}
+    config = load_config(FOLDER + name, {**budget.training, **own, "seed": seed})
     statics = {part.learners[T2DRL]: part.learners[STATIC] for part in PARTS if STATIC in part.learners}
-    other = statics.get(name)
+    other = None if label in _LARGER else statics.get(name)
     return Cell(config, None if other is None else f"{other}-{seed}")
 
 

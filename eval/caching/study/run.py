@@ -44,7 +44,7 @@ def reproduce_caching(
     Args:
         budget: ``smoke`` (does it run?) or ``full`` (five seeds of 300 000 slots).
         out: folder of the run folders and of the results.
-        only: parts of the study; none for all.
+        only: parts of the study; none for those of the budget.
         seeds: training seeds of every configuration; None for the budget's. More of them later add to what is there.
         make_progress: where each training reports.
         report: called with one line per cell.
@@ -62,7 +62,7 @@ def reproduce_caching(
     require_drawing()
     spending, line = BUDGETS[budget], sys.argv if command is None else command
     spending = spending if seeds is None else replace(spending, seeds=seeds)
-    asked = chosen(tuple(only) or NAMES)
+    asked = chosen(tuple(only) or spending.parts)
     cells = all_cells(asked, spending)
     missing = [cell for cell in cells if not is_finished(cell, out)]
     if len(missing) < len(cells):
