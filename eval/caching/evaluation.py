@@ -21,7 +21,7 @@ from ...envs.core.errors import InvalidInputError
 from ...envs.core.seeding import SeedTree
 from ...envs.model_caching.optimum import MAX_SLOTS, TIME_LIMIT, horizon_bound
 from ...envs.model_caching.params import CachingParams
-from ...envs.model_caching.policies import ScriptedPolicy
+from ...envs.model_caching.policies import LOOKAHEAD_SLOTS, ScriptedPolicy
 from ...envs.model_caching.simulate import EpisodePolicy, best_lookahead, run_policy
 from ...envs.model_caching.state import ACCURACY_COST, COST, LOADS, LOCAL, REQUESTS, SWITCHING, TERMS
 from ...envs.model_caching.workload import Workload
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from ...train.learners import Policy
 
 SCRIPTED = ("cloud", "fifo", "lfu", "lru", "laot", "random", "admission_lfu", "gdsf")
-"""Scripted policies without free numbers that see what a learner sees."""
+"""Scripted policies that see what a learner sees, with the numbers they come with."""
 SCORE_EPISODES = 32
 _WARM_UP = 1 << 20  # of the outer seeds: the episodes that weights are held after
 
@@ -174,26 +174,12 @@ def evaluate_caching(
     costs = np.array(row.per_seed)
     warm = _warm_up(ours, env, tree, budget.seeds) if adapts else None
     variants = _variants(field, ours, warm, static_net, costs, progress)
-    training = [
-        (tree.train + number % env.num_envs, number // env.num_envs) for number in range(budget.tuning)
-    ]  # as the lanes met them
-    causal = []
-    for name in GRIDS:
-        progress(f"“{name}”, its numbers")
-        rule, tried = tuned(params, name, training, length, budget.share)
-        causal.append(field.row(name, "causal", rule, ScriptedPolicy(rule, params), costs, tried))
-    scripted = list(causal)
-    for name in SCRIPTED:
-        progress(f"“{name}”")
-        acting_rule = ScriptedPolicy(name, params)
-        spelt = ":".join([name, *map("{:g}".format, acting_rule.numbers)])
-        scripted.append(field.row(name, "scripted", spelt, acting_rule, costs))
+    # As the training's lanes met them.
+    training = [(tree.train + i % env.num_envs, i // env.num_envs) for i in range(budget.tuning)]
+    causal = _causal(field, training, budget.share, costs, progress)
+    scripted = [*causal, *_scripted(field, costs, progress)]
     progress("the clairvoyant rules")
-    rule_name, _ = best_lookahead(params, field.episodes, length)
-    clairvoyant = [
-        field.row(HINDSIGHT, "clairvoyant", "static", ScriptedPolicy("static", params), costs),
-        field.row(LOOKAHEAD, "clairvoyant", rule_name, ScriptedPolicy(rule_name, params), costs, 12),
-    ]
+    clairvoyant = _clairvoyant(field, costs)
     progress("the certified bound")
     bound = _bound(field, budget, row, clairvoyant[-1])
     progress("the control without drift")
@@ -300,6 +286,42 @@ def _variants(
         rule = "same network, trained without inner steps"
         found.append(field.row(STATIC_NET, "static", rule, Learned(static_net, "frozen"), ours))
     return found
+
+
+def _causal(
+    field: _Field,
+    training: list[tuple[int, int]],
+    share: int,
+    ours: NDArray[np.float64],
+    progress: Callable[[str], None],
+) -> list[Row]:
+    """The density rules, tuned on training episodes."""
+    found = []
+    for name in GRIDS:
+        progress(f"“{name}”, its numbers")
+        rule, tried = tuned(field.params, name, training, field.horizon, share)
+        found.append(field.row(name, "causal", rule, ScriptedPolicy(rule, field.params), ours, tried))
+    return found
+
+
+def _scripted(field: _Field, ours: NDArray[np.float64], progress: Callable[[str], None]) -> list[Row]:
+    """The policies without free numbers, or with the numbers they come with."""
+    found = []
+    for name in SCRIPTED:
+        progress(f"“{name}”")
+        policy = ScriptedPolicy(name, field.params)
+        rule = ":".join([name, *map("{:g}".format, policy.numbers)])
+        found.append(field.row(name, "scripted", rule, policy, ours))
+    return found
+
+
+def _clairvoyant(field: _Field, ours: NDArray[np.float64]) -> list[Row]:
+    """One set in hindsight, and the best look-ahead rule over these very episodes."""
+    params, (rule, _) = field.params, best_lookahead(field.params, field.episodes, field.horizon)
+    return [
+        field.row(HINDSIGHT, "clairvoyant", "static", ScriptedPolicy("static", params), ours),
+        field.row(LOOKAHEAD, "clairvoyant", rule, ScriptedPolicy(rule, params), ours, 2 * len(LOOKAHEAD_SLOTS)),
+    ]
 
 
 def _control(

@@ -9,6 +9,9 @@ from pydantic import BaseModel
 from ..nash_results import FINITE, Estimate
 from ..results import AnyEvaluation
 
+LOOKAHEAD, HINDSIGHT = "look-ahead", "static in hindsight"
+FROZEN_0, FROZEN_W, LIFELONG, STATIC_NET = "frozen-0", "frozen-W", "lifelong", "static-net"
+
 Kind = Literal["learner", "test_time", "static", "causal", "scripted", "clairvoyant"]
 """The trained policy as it is deployed; the same with other inner steps; another run, trained without inner steps; a
 density rule whose numbers were tuned; another scripted policy; one that is told the demand."""
@@ -163,7 +166,3 @@ class CachingEvaluation(AnyEvaluation):
     def lookahead(self) -> Row:
         """The best look-ahead rule."""
         return self.row(LOOKAHEAD)
-
-
-LOOKAHEAD, HINDSIGHT = "look-ahead", "static in hindsight"
-FROZEN_0, FROZEN_W, LIFELONG, STATIC_NET = "frozen-0", "frozen-W", "lifelong", "static-net"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..formats import compared, interval, percent
+from ..formats import compared, interval
 from .results import FROZEN_0, FROZEN_W, LOOKAHEAD, STATIC_NET, CachingEvaluation, Row
 
 NEAR_CAUSAL = 0.05
@@ -42,8 +42,3 @@ def adaptation(evaluation: CachingEvaluation) -> str:
     clear = [row.relative is not None and row.relative.high is not None and row.relative.high < 0 for row in rows]
     word = "pays" if all(clear) else "does not clearly pay"
     return f"Adapting at test time {word}: {said}."
-
-
-def shares(row: Row) -> str:
-    """Share of the requests that are served at the edge."""
-    return percent(row.local_ratio)
