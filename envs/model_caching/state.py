@@ -57,6 +57,7 @@ AGENT = np.dtype(
         ("rank", "i4"),  # popularity rank, 0 is the most popular
         ("cache", "i1"),  # resident after the last slot
         ("burst", "i1"),  # state of the Markov-modulated demand
+        ("spare", "i2"),  # always 0: without padding, equal states are equal byte by byte
     ],
     align=True,
 )

@@ -276,3 +276,9 @@ def test_instances_are_drawn_from_their_own_seed_and_spread_evenly():
     env = gymnasium.make("edgewise/ModelCaching-v0").unwrapped
     env.reset(seed=123)
     assert env.unwrapped._simulator.world.static.tobytes() == one.tobytes()
+
+
+def test_equal_states_are_equal_byte_by_byte() -> None:
+    for array in Simulator(CachingParams.make("drift")).get_state().values():
+        fields = array.dtype.names or ()
+        assert not fields or array.dtype.itemsize == sum(array.dtype[name].itemsize for name in fields)
