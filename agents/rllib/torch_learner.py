@@ -107,7 +107,7 @@ class AsyncFractionalTorchLearner(TorchLearner):
         """Step the optimizers, and keep the least spread of the waits."""
         super().apply_gradients(gradients_dict)
         for name, _ in self.module.items():
-            self._own(name).actor.clamp(self._min_scale.get_current_value())
+            self._own(name).actor.clamp(float(self._min_scale.get_current_value()))
 
     def after_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
         """Move the schedules and the averages of the weights."""
