@@ -39,8 +39,10 @@ def test_a_caching_section_that_does_not_fit_is_one_sentence(env: dict[str, Any]
 
 
 def test_a_learner_of_another_family_does_not_fit() -> None:
-    with pytest.raises(InvalidInputError, match="learner.algorithm: must be one of t2drl in edgewise/ModelCaching-v0"):
-        content = {"name": "x", "steps": 1, "env": {"id": CACHING}, "learner": {"algorithm": "fractional_ppo"}}
+    content = {"name": "x", "steps": 1, "env": {"id": CACHING}, "learner": {"algorithm": "fractional_ppo"}}
+    with pytest.raises(
+        InvalidInputError, match=r"learner\.algorithm: must be one of t2drl in edgewise/ModelCaching-v0"
+    ):
         validate(TrainConfig, content, "x")
 
 
@@ -70,7 +72,9 @@ def test_the_experts_environment_checks_its_section() -> None:
 
 def test_a_section_is_asked_for_as_what_it_is() -> None:
     assert isinstance(load_config("aoi_offload/demo").env_as(AoIEnvConfig), AoIEnvConfig)
-    with pytest.raises(InvalidInputError, match="env.id: must be of the family aoi_offload, got edgewise/ModelCaching"):
+    with pytest.raises(
+        InvalidInputError, match=r"env\.id: must be of the family aoi_offload, got edgewise/ModelCaching"
+    ):
         caching().env_as(AoIEnvConfig)
 
 
