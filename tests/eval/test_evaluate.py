@@ -11,8 +11,7 @@ from edgewise.envs.aoi_offload.policies import ScriptedPolicy
 from edgewise.envs.aoi_offload.simulate import simulate
 from edgewise.envs.core.errors import CheckpointError, InvalidInputError
 from edgewise.envs.core.seeding import SeedTree
-from edgewise.eval import device as evaluation_module
-from edgewise.eval import results
+from edgewise.eval import device, results
 from edgewise.eval.__main__ import main
 from edgewise.eval.baselines import Contest, baselines, wait_grid
 from edgewise.eval.device import evaluate_device, score_device
@@ -189,7 +188,7 @@ def test_tuning_and_checkpoint_scores_use_other_seeds_than_the_evaluation(monkey
         used.extend(seeds)
         return run_policy(policy, env_id, kwargs, seeds)
 
-    monkeypatch.setattr(evaluation_module, "run_policy", spy)
+    monkeypatch.setattr(device, "run_policy", spy)
     settings = config(preset="small", horizon=20.0)
     policy = scripted(settings, "jsq", "fixed:0")
     found = score_device(policy, settings, seeds=3)
@@ -312,7 +311,7 @@ def folder(tmp_path, monkeypatch):
     run = create(tmp_path / "run", settings, ["edgewise", "train", "x.yaml"])
     (run.checkpoints / "step_000000001000").mkdir()
     policy = scripted(settings, "local", f"threshold:{C}")
-    monkeypatch.setattr(evaluation_module, "load_policy", lambda run_dir, checkpoint: (policy, settings))
+    monkeypatch.setattr("edgewise.eval.evaluate.load_policy", lambda run_dir, checkpoint: (policy, settings))
     monkeypatch.setattr("edgewise.train.checkpoint.best_step", lambda path: 1000)
     return run.path
 

@@ -45,7 +45,7 @@ class Shortest:
 
 @pytest.fixture(scope="module")
 def found():
-    return evaluate_game(Shortest(), config(), game=BUDGET, nash=True, checkpoint="step_000000001000")
+    return evaluate_game(Shortest(), config(), budget=BUDGET, nash=True, checkpoint="step_000000001000")
 
 
 def test_both_horizons_and_both_estimators_of_every_policy(found):
