@@ -172,8 +172,8 @@ def solve(
         instance: experts and prompts.
         budgets: default the instance's own.
         energy_model: ``"all"``: every selected expert runs on every prompt; ``"topk"``: the k costliest ones.
-        objective: ``"quality"``, ``"likelihood"`` (of the right answer, nats above 1e-6), or a value of your own, such as
-            one of the qualities that a gate predicts for other prompts.
+        objective: ``"quality"``, ``"likelihood"`` (of the right answer, nats above 1e-6), or a value of your own, such
+            as one of the qualities that a gate predicts for other prompts.
         eps: stop at this gap.
         time_limit: seconds; then the incumbent and its bound are returned, as after an interrupt.
         progress: called after every node.

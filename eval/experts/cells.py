@@ -130,8 +130,8 @@ def run_cell(folder: Path, name: str, part: Part, settings: Settings, budget: Bu
 def over_prompts(values: ArrayLike, counts: ArrayLike | None = None, resamples: int = 10_000) -> Interval:
     """Mean with a 95 % percentile bootstrap interval over prompts.
 
-    Resampling n prompts is drawing how often each different value occurs, a multinomial draw: exact, and quick where few
-    values differ, as with differences of right and wrong.
+    Resampling n prompts is drawing how often each different value occurs, a multinomial draw: exact, and quick where
+    few values differ, as with differences of right and wrong.
 
     Args:
         values: (n,) one per prompt; with counts the different values.

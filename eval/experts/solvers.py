@@ -147,7 +147,7 @@ def clock(seconds: float) -> str:
 
 
 def speed_ups(records: Sequence[Record]) -> list[float]:
-    """How many times faster than HiGHS every instance was solved; an instance that it did not finish counts its limit."""
+    """How many times faster than HiGHS every instance was solved; unfinished ones count its limit."""
     return [_counted(record) / record["result"]["ours"]["seconds"] for record in records]
 
 
@@ -176,8 +176,8 @@ def _against_highs(records: Sequence[Record]) -> Table:
     limits = sorted({record["settings"]["highs_limit"] for record in records})
     headings = ["prompts", "energy budget", "instances", "ours (s)", "HiGHS (s)", "faster", "optima differ by"]
     text = (
-        "Exact selection (eps = 0) and HiGHS (`scipy.optimize.milp`, relative gap 1e-7) on the same instances in the same "
-        "run, medians, model building excluded from both; the energy budget is a share of all experts' energy. An "
+        "Exact selection (eps = 0) and HiGHS (`scipy.optimize.milp`, relative gap 1e-7) on the same instances in the "
+        "same run, medians, model building excluded from both; the energy budget is a share of all experts' energy. An "
         f"instance that HiGHS does not finish counts as its limit of {', '.join(f'{limit:g}' for limit in limits)} s, "
         "so the ratio is then a lower bound."
     )
@@ -227,9 +227,9 @@ def _sizes(records: Sequence[Record]) -> Table:
         lines.append(Line(str(record["settings"]["n"]), f"{result['ours']['value']:.4f}", cells))
     settings = records[0]["settings"]
     text = (
-        f"Seconds to the certified optimum, {settings['prompts']} prompts, energy {100 * settings['share']:.0f} % of all "
-        f"experts', delay {settings['delay']}, limit {settings['limit']:g} s. The general solvers take any increasing "
-        "functions; values: subsets of which the objective was computed."
+        f"Seconds to the certified optimum, {settings['prompts']} prompts, energy {100 * settings['share']:.0f} % of "
+        f"all experts', delay {settings['delay']}, limit {settings['limit']:g} s. The general solvers take any "
+        "increasing functions; values: subsets of which the objective was computed."
     )
     return Table(["experts", *methods.values()], lines, text)
 

@@ -14,7 +14,7 @@ from ...train import atomic
 from ...train.run_folder import git_revision, hardware, versions
 from ..report import require_drawing
 from ..study.tables import Table
-from . import solvers
+from . import answers, budgets, gaps, routellm, solvers
 from .cells import BUDGETS, Budget, Part, Record, finished, read, run_cell
 
 STUDY = "experts"
@@ -22,6 +22,10 @@ RESULTS, PAGE = "results.json", "study.html"
 _MOST_SEEDS = 1000
 
 PARTS: dict[str, Part] = {
+    "budgets": budgets.PART,
+    "answers": answers.PART,
+    "gap": gaps.PART,
+    "routellm": routellm.PART,
     "solvers": solvers.PART,
 }
 
