@@ -113,11 +113,12 @@ def select(
     if name == "random":
         return _in_order(constraints, np.random.default_rng(seed).permutation(instance.n).tolist())
     if name in ("single_best", "fastest", "greenest"):
-        merit = {
+        merits: dict[str, Any] = {
             "single_best": [f(1 << i) for i in range(instance.n)],
             "fastest": -(instance.prompts.weight @ costs(instance).delay),
             "greenest": -means(instance)[0],
-        }[name]
+        }
+        merit = merits[name]
         fits = [i for i in range(instance.n) if constraints.feasible(1 << i)]
         return (max(fits, key=lambda i: merit[i]),) if fits else ()
     found = [greedy(f, constraints, density) for density in (False, True)]

@@ -37,7 +37,7 @@ TITLE = "Quality by energy and delay budget"
 def delay_levels() -> dict[str, tuple[float, ...]]:
     """Delay budgets from strict to lenient: the published three, and geometric means between them."""
     named = list(DELAY_BUDGETS.items())
-    found = dict(named[:1])
+    found: dict[str, tuple[float, ...]] = dict(named[:1])
     for (low, strict), (high, lenient) in pairwise(named):
         found[f"{low} to {high}"] = tuple(np.sqrt(np.multiply(strict, lenient)).tolist())
         found[high] = lenient

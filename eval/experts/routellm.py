@@ -113,7 +113,8 @@ def _row(
 
     budgets = data.instance.budgets.changed(E_max=energy, tau=(delay,))
     feasible = make_constraints(data.instance, budgets).feasible
-    rows, told, realised = np.arange(len(scores)), {}, {}
+    rows, told = np.arange(len(scores)), {}
+    realised: dict[str, np.ndarray] = {}
     for rule in RULES:
         subset = select(data.instance, rule, budgets, objective=objective)
         realised[rule] = correct[rows, best(scores, subset)[:, 0]] if subset else np.zeros(len(rows))
@@ -173,10 +174,13 @@ def tables(records: Sequence[Record]) -> list[tuple[str, Table]]:
         cells += [(share(rule), "") for rule in RULES]
         cells += [_points(pooled(records, row, rule)) for rule in ("single_best", "greedy_density")]
         lines.append(Line(f"{entry['energy']:g} J, {entry['delay']:g} s", remark, cells, entry["both_fit"]))
-    first = records[0]["result"]
-    best_single, oracle = (
-        sum(record["result"]["test"] * value(record["result"]) for record in records) / questions
-        for value in (lambda r: max(r["accuracy"].values()), lambda r: r["oracle"])
+    fi    first = records[0]["result"]
+    oracle, *alone = (
+        sum(record["result"]["test"] * value for record, value in zip(records, values, strict=True)) / questions
+        for values in (
+            [record["result"]["oracle"] for record in records],
+            *([record["result"]["accuracy"][model] for record in records] for model in first["accuracy"]),
+        )
     )
     text = (
         f"RouteLLM's MMLU answers, {questions} questions, {len(records)} of {records[0]['settings']['folds']} folds. "
@@ -184,7 +188,7 @@ def tables(records: Sequence[Record]) -> list[tuple[str, Table]]:
         f"rows {' and '.join(', '.join(map(str, HYPOTHETICAL_ROUTELLM[model])) for model in first['accuracy'])}. "
         "Promised: value of the selection by the calibrated gate, which is what the rules maximise. Realised: accuracy "
         "of gate and selection on questions that the gate has not seen. Differences: percentage points with paired 95 "
-        f"% bootstrap intervals over questions. Best model alone {best_single:.4f}, oracle {oracle:.4f}."
+        f"% bootstrap intervals over questions. Best model alone {max(alone):.4f}, oracle {oracle:.4f}."
     )
     heads = ["budgets", "promised", "single best", "density", "realised", "single best ", "density ", "gain", "random"]
     heads += ["over single best", "over density"]

@@ -12,7 +12,9 @@ from typing import Any
 from ...envs.core.errors import InvalidInputError
 from ...train import atomic
 from ...train.run_folder import git_revision, hardware, versions
+from ..formats import Figure
 from ..report import require_drawing
+from ..study.page import provenance, render, section
 from ..study.tables import Table
 from . import answers, budgets, gaps, routellm, solvers
 from .cells import BUDGETS, Budget, Part, Record, finished, read, run_cell
@@ -86,7 +88,9 @@ def reproduce_experts(
         "hardware": hardware(),
         "parts": {name: _stored(out / "cells" / name) for name in PARTS},
     }
+    page = as_html(results)
     atomic.write_json(out / RESULTS, results)
+    atomic.write_file(out / PAGE, page.encode())
     return results
 
 
@@ -122,3 +126,43 @@ def _stored(folder: Path) -> list[Record]:
 def tables(results: dict[str, Any]) -> list[tuple[str, Table]]:
     """Every table of the results with its title."""
     return [pair for name, part in PARTS.items() for pair in part.tables(results["parts"].get(name) or ())]
+
+
+def as_html(results: dict[str, Any]) -> str:
+    """The page of the study: every table, with its figure where there is one.
+
+    Args:
+        results: as in ``results.json``.
+
+    Raises:
+        MissingExtraError: jinja2 or matplotlib is not installed.
+    """
+    sections = []
+    for name, part in PARTS.items():
+        records = results["parts"].get(name) or ()
+        drawn = part.figures(records)
+        for number, (title, table) in enumerate(part.tables(records)):
+            figure = Figure(name, drawn[title], title, table.caption, wide=True) if title in drawn else None
+            sections.append(section(f"{name}-{number}", title, table, figure))
+    warning = "A smoke run: it shows that everything runs. Its instances are small, and its figures mean little."
+    origin = [results[key] for key in ("command", "created", "git", "versions", "hardware")]
+    return render(
+        title="edge experts",
+        subtitle=f"budget {results['budget']}",
+        warning=warning if results["budget"] == "smoke" else "",
+        sections=sections,
+        provenance=[*provenance(*origin), ("revisions of the cells", ", ".join(revisions(results)))],
+        origin="the small files in cells/",
+    )
+
+
+def revisions(results: dict[str, Any]) -> list[str]:
+    """Revisions of the source under which the cells ran."""
+    found = set()
+    for records in results["parts"].values():
+        for record in records:
+            git = record["git"] or {}
+            found.add(
+                f"{git.get('commit', 'not a source checkout')}{' with local changes' if git.get('changed') else ''}"
+            )
+    return sorted(found)
