@@ -174,7 +174,7 @@ def tables(records: Sequence[Record]) -> list[tuple[str, Table]]:
         cells += [(share(rule), "") for rule in RULES]
         cells += [_points(pooled(records, row, rule)) for rule in ("single_best", "greedy_density")]
         lines.append(Line(f"{entry['energy']:g} J, {entry['delay']:g} s", remark, cells, entry["both_fit"]))
-    fi    first = records[0]["result"]
+    first = records[0]["result"]
     oracle, *alone = (
         sum(record["result"]["test"] * value for record, value in zip(records, values, strict=True)) / questions
         for values in (
