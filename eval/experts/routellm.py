@@ -113,7 +113,8 @@ def _row(
 
     budgets = data.instance.budgets.changed(E_max=energy, tau=(delay,))
     feasible = make_constraints(data.instance, budgets).feasible
-    rows, told = np.arange(len(scores)), {}
+    rows = np.arange(len(scores))
+    told: dict[str, Record] = {}
     realised: dict[str, np.ndarray] = {}
     for rule in RULES:
         subset = select(data.instance, rule, budgets, objective=objective)
