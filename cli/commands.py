@@ -137,31 +137,48 @@ def compare(
 
 
 def reproduce(
-    study: Annotated[Literal["aoi-single", "aoi-game", "caching"], tyro.conf.Positional] = "aoi-single",
+    study: Annotated[Literal["aoi-single", "aoi-game", "caching", "experts"], tyro.conf.Positional] = "aoi-single",
     budget: Literal["smoke", "full"] = "smoke",
     out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None,
     only: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PART ...")] = (),
     seeds: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None,
     workers: int = 1,
     address: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None,
+    limit: Annotated[float | None, tyro.conf.arg(metavar="SECONDS")] = None,
+    data: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None,
 ) -> int:
     """Train and evaluate every configuration of a study; finished cells are not run again, cut-off ones continue.
 
     Args:
-        study: aoi-single (one learning device), aoi-game (all learn: baselines, fidelity ablation, sweeps) or caching
-            (T2DRL and learners of its size).
+        study: aoi-single (one learning device), aoi-game (all learn: baselines, fidelity ablation, sweeps), caching
+            (T2DRL and learners of its size) or experts (selection and routing: budgets, gates, solvers, RouteLLM).
         budget: smoke (does it run?) or full (the documented figures: three seeds, of aoi-game ten, of caching five).
         out: Folder of the runs and of results.json; default runs/reproduce/STUDY-BUDGET.
-        only: Parts; of aoi-game baselines, fidelity, sweeps, of caching drift, proactive, stationary, ablations,
-            remedies.
-        seeds: Of aoi-game and caching: training seeds of every configuration; default the budget's. More can follow.
+        only: Parts, default all. Of aoi-game baselines, fidelity, sweeps; of caching drift, proactive, stationary,
+            ablations, remedies; of experts budgets, answers, gap, routellm, solvers.
+        seeds: Training seeds of every configuration (of experts: instances), but of aoi-single; default the budget's.
+            More of them can follow later.
         workers: Of aoi-game: runs at the same time on this machine; more than one needs Ray.
         address: Of aoi-game: a running Ray cluster, or auto; its machines must share FOLDER.
+        limit: Of experts: time of HiGHS per instance (s); default the budget's, 120 of full.
+        data: Of experts: folder of RouteLLM's MMLU files; without it that part is left out.
     """
     from ..train.progress import make_progress
     from .output import print_single_study
 
     folder = out or Path("runs") / "reproduce" / f"{study}-{budget}"
+    if study != "experts" and (limit is not None or data is not None):
+        raise InvalidInputError("--limit and --data are for experts")
+    if study != "aoi-game" and (workers != 1 or address is not None):
+        raise InvalidInputError("--workers and --address are for aoi-game")
+    if study == "experts":
+        from ..eval.experts import study as experts
+        from ..eval.study.page import print_tables
+
+        results = experts.reproduce_experts(budget, folder, only=only, seeds=seeds, limit=limit, data=data)
+        print_tables(experts.tables(results))
+        print(f"results: {folder / experts.RESULTS}, page: {folder / experts.PAGE}")
+        return 0
     if study == "aoi-game":
         from ..eval.study.page import print_study
         from ..eval.study.run import PAGE, reproduce_game
@@ -181,8 +198,6 @@ def reproduce(
     if study == "caching":
         from ..eval.caching.study import page, run
 
-        if workers != 1 or address is not None:
-            raise InvalidInputError("--workers and --address are for aoi-game")
         measured = run.reproduce_caching(budget, folder, only=only, seeds=seeds, make_progress=make_progress)
         page.print_study(measured)
         print(f"results: {folder / run.RESULTS}, page: {folder / run.PAGE}")
@@ -190,8 +205,8 @@ def reproduce(
     from ..eval.reproduce import RESULTS
     from ..eval.reproduce import reproduce as run_study
 
-    if only or seeds is not None or workers != 1 or address is not None:
-        raise InvalidInputError("--only, --seeds, --workers and --address are not for aoi-single")
+    if only or seeds is not None:
+        raise InvalidInputError("--only and --seeds are not for aoi-single")
     print_single_study(run_study(study, budget, folder, make_progress=make_progress))
     print(f"results: {folder / RESULTS}")
     return 0

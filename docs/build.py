@@ -369,6 +369,28 @@ def game_tables(name: str) -> str:
     return "\n\n".join(parts)
 
 
+def experts_tables(name: str) -> str:
+    """Every table of the study of edge experts, and where its figures come from."""
+    from edgewise.eval.experts.study import revisions, tables
+
+    path = DOCS / "results" / f"{name}.json"
+    if not path.exists():
+        return _NO_FIGURES.replace("aoi-game", "experts")
+    study = json.loads(path.read_text())
+    parts = []
+    for title, found in tables(study):
+        rows = (
+            (
+                f"{line.name}{f' ({line.remark})' if line.remark else ''}",
+                *(" ".join(filter(None, c)) for c in line.cells),
+            )
+            for line in found.lines
+        )
+        parts.append(f"## {title}\n\n{found.caption}\n\n{table(found.headings, rows)}")
+    ran = ", ".join(f"`{revision}`" for revision in revisions(study))
+    return "\n\n".join([*parts, f"Revisions of the cells: {ran}. Hardware: {study['hardware']['processor']}."])
+
+
 def _comparisons(name: str) -> list[Any]:
     """The tables in a study's results or in the output of ``edgewise compare``; none without such a file."""
     from edgewise.eval.compare import Comparison
@@ -385,7 +407,7 @@ GENERATORS: dict[str, Callable[[str], str]] = {
     f.__name__: f
     for f in (
         *(docstring, subsection, members, parameters, presets, schema, summaries, commands, configurations, pages),
-        *(results, game_results, game_tables),
+        *(results, game_results, game_tables, experts_tables),
     )
 }
 

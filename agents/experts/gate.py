@@ -80,10 +80,12 @@ class Gate(nn.Module):
     def weights(self, phi: ArrayLike, subset: Sequence[int] | None = None, k: int | None = None) -> FloatArray:
         """Softmax weights (M, n) over a selection, and there over the k largest scores only; 0 elsewhere."""
         scores = self.scores(phi)
-        allowed = self._allowed(scores.shape[1], subset)
+        allowed = _allowed(scores.shape[1], subset)
         masked = np.where(allowed, scores, -np.inf)
         if k is not None:
-            masked = np.where(_top(masked, k), masked, -np.inf)
+            kept = np.zeros(scores.shape, bool)
+            np.put_along_axis(kept, best(scores, subset, min(k, int(allowed.sum()))), True, axis=1)
+            masked = np.where(kept, scores, -np.inf)
         shares = np.exp(masked - masked.max(axis=1, keepdims=True))
         found: FloatArray = shares / shares.sum(axis=1, keepdims=True)
         return found
@@ -94,21 +96,7 @@ class Gate(nn.Module):
         Raises:
             InvalidInputError: the selection is empty, or smaller than k.
         """
-        scores = self.scores(phi)
-        allowed = self._allowed(scores.shape[1], subset)
-        if not 1 <= k <= int(allowed.sum()):
-            raise InvalidInputError.of("k", f"in [1, {int(allowed.sum())}], the size of the selection", k)
-        masked = np.where(allowed, scores, -np.inf)
-        return np.argsort(-masked, axis=1, kind="stable")[:, :k].astype(np.int64)
-
-    @staticmethod
-    def _allowed(n: int, subset: Sequence[int] | None) -> NDArray[np.bool_]:
-        if subset is None:
-            return np.ones(n, bool)
-        chosen = np.isin(np.arange(n), np.asarray(subset, int))
-        if not chosen.any() or len(subset) != int(chosen.sum()):
-            raise InvalidInputError.of("subset", f"different indices in [0, {n - 1}], at least one", subset)
-        return chosen
+        return best(self.scores(phi), subset, k)
 
     def calibrate(self, phi: ArrayLike, quality: ArrayLike) -> None:
         """Fit scale and shift of every expert's logit (Platt) on prompts that the gate was not trained on.
@@ -208,18 +196,30 @@ def prompt_losses(logits: torch.Tensor, quality: torch.Tensor, loss: Loss) -> to
     return -torch.logsumexp(log_shares + torch.log(quality.clamp_min(_LEAST)), dim=1)
 
 
+def best(scores: FloatArray, subset: Sequence[int] | None = None, k: int = 1) -> NDArray[np.int64]:
+    """Indices (M, k) of the k largest scores (M, n) within a selection, best first, the lower index first among equals.
+
+    Raises:
+        InvalidInputError: the selection is empty, or smaller than k.
+    """
+    allowed = _allowed(scores.shape[1], subset)
+    if not 1 <= k <= int(allowed.sum()):
+        raise InvalidInputError.of("k", f"in [1, {int(allowed.sum())}], the size of the selection", k)
+    masked = np.where(allowed, scores, -np.inf)
+    return np.argsort(-masked, axis=1, kind="stable")[:, :k].astype(np.int64)
+
+
+def _allowed(n: int, subset: Sequence[int] | None) -> NDArray[np.bool_]:
+    if subset is None:
+        return np.ones(n, bool)
+    chosen = np.isin(np.arange(n), np.asarray(subset, int))
+    if not chosen.any() or len(subset) != int(chosen.sum()):
+        raise InvalidInputError.of("subset", f"different indices in [0, {n - 1}], at least one", subset)
+    return chosen
+
+
 def _tensor(values: ArrayLike) -> torch.Tensor:
     return torch.tensor(np.asarray(values, float))
-
-
-def _top(scores: FloatArray, k: int) -> NDArray[np.bool_]:
-    """Where the k largest scores of every row are (lower index first among equals)."""
-    if k < 1:
-        raise InvalidInputError.of("k", "a positive integer", k)
-    order = np.argsort(-scores, axis=1, kind="stable")[:, : min(k, scores.shape[1])]
-    found = np.zeros(scores.shape, bool)
-    np.put_along_axis(found, order, True, axis=1)
-    return found
 
 
 def _minimise(parameters: list[Any], objective: Any, steps: int = 300) -> None:

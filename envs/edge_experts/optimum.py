@@ -136,7 +136,7 @@ class Selection:
         }
 
 
-def objective_of(instance: Instance, objective: Objective, k: int) -> FacilityLocation | BestOfK:
+def objective_of(instance: Instance, objective: Objective | FacilityLocation, k: int) -> FacilityLocation | BestOfK:
     """The set function that a selection maximises.
 
     With answer distributions and ``k`` above 1, groups of up to k experts answer together; without them a group is
@@ -145,6 +145,10 @@ def objective_of(instance: Instance, objective: Objective, k: int) -> FacilityLo
     Raises:
         InvalidInputError: unknown objective, or what it needs is missing.
     """
+    if isinstance(objective, FacilityLocation):
+        if objective.n != instance.n:
+            raise InvalidInputError(f"objective: its quality must have {instance.n} columns, one per expert")
+        return objective
     if objective == "likelihood":
         return value_of_likelihood(instance)
     if objective != "quality":
@@ -157,7 +161,7 @@ def solve(
     budgets: Budgets | None = None,
     *,
     energy_model: EnergyModel = "all",
-    objective: Objective = "quality",
+    objective: Objective | FacilityLocation = "quality",
     eps: float = 0.0,
     time_limit: float = math.inf,
     progress: Callable[[Progress], None] | None = None,
@@ -168,7 +172,8 @@ def solve(
         instance: experts and prompts.
         budgets: default the instance's own.
         energy_model: ``"all"``: every selected expert runs on every prompt; ``"topk"``: the k costliest ones.
-        objective: ``"quality"`` or ``"likelihood"`` (of the right answer, nats above 1e-6).
+        objective: ``"quality"``, ``"likelihood"`` (of the right answer, nats above 1e-6), or a value of your own, such
+            as one of the qualities that a gate predicts for other prompts.
         eps: stop at this gap.
         time_limit: seconds; then the incumbent and its bound are returned, as after an interrupt.
         progress: called after every node.

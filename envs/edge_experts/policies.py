@@ -83,6 +83,7 @@ def select(
     budgets: Budgets | None = None,
     *,
     energy_model: EnergyModel = "all",
+    objective: FacilityLocation | None = None,
     seed: int = 0,
 ) -> tuple[int, ...]:
     """Experts that a rule selects under budgets.
@@ -92,6 +93,7 @@ def select(
         rule: a name of the table above.
         budgets: default the instance's own.
         energy_model: ``"all"`` or ``"topk"``.
+        objective: what a selection is worth; default the quality in the instance.
         seed: of ``random``.
 
     Returns:
@@ -105,19 +107,20 @@ def select(
     fixed: dict[str, tuple[int, ...]] = {"single": (number,), "all": tuple(range(instance.n))}
     if name in fixed:
         return fixed[name]
+    f = value_of_quality(instance) if objective is None else objective
     if name == "optimum":
-        return solve(instance, budgets, energy_model=energy_model).solution.subset
+        return solve(instance, budgets, energy_model=energy_model, objective=f).solution.subset
     if name == "random":
         return _in_order(constraints, np.random.default_rng(seed).permutation(instance.n).tolist())
     if name in ("single_best", "fastest", "greenest"):
-        merit = {
-            "single_best": instance.prompts.weight @ instance.prompts.Q,
+        merits: dict[str, Any] = {
+            "single_best": [f(1 << i) for i in range(instance.n)],
             "fastest": -(instance.prompts.weight @ costs(instance).delay),
             "greenest": -means(instance)[0],
-        }[name]
+        }
+        merit = merits[name]
         fits = [i for i in range(instance.n) if constraints.feasible(1 << i)]
         return (max(fits, key=lambda i: merit[i]),) if fits else ()
-    f = value_of_quality(instance)
     found = [greedy(f, constraints, density) for density in (False, True)]
     if name == "best_of_two":
         return max(found, key=lambda subset: f(mask_of(subset)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium import spaces
@@ -24,16 +24,14 @@ HORIZON = 300.0
 
 def _system(
     lanes: int,
+    once: bool,
     instance: Instance | str,
     budgets: Budgets | dict[str, Any] | None,
     energy_range: tuple[float, float] | None,
     delay_range: tuple[tuple[float, ...], tuple[float, ...]] | None,
-    energy_model: EnergyModel,
-    reveal_gain: bool,
-    once: bool,
-    report_optimum: bool,
-    horizon: float,
+    **options: Any,
 ) -> SelectionSystem:
+    """The system behind all four classes; ``options`` are those of `SelectionSystem`."""
     found = open_instance(instance)
     if isinstance(budgets, dict):
         budgets = found.budgets.changed(**budgets)
@@ -51,17 +49,7 @@ def _system(
         raise InvalidInputError(
             "energy_range and delay_range must be pairs: (least, most) and (strict, lenient)"
         ) from None
-    return SelectionSystem(
-        found,
-        lanes,
-        budgets=budgets,
-        ranges=ranges,
-        energy_model=energy_model,
-        reveal_gain=bool(reveal_gain),
-        once=once,
-        report_optimum=bool(report_optimum),
-        horizon=horizon,
-    )
+    return SelectionSystem(found, lanes, budgets=budgets, ranges=ranges, once=once, **options)
 
 
 def _spaces(system: SelectionSystem) -> tuple[spaces.Box, spaces.Space[Any]]:
@@ -93,6 +81,36 @@ class _Scalar(ScalarFace):
     """What both selection environments share."""
 
     _system: SelectionSystem
+    _once: ClassVar[bool]
+
+    def __init__(
+        self,
+        instance: Instance | str = "synthetic:0",
+        *,
+        budgets: Budgets | dict[str, Any] | None = None,
+        energy_range: tuple[float, float] | None = None,
+        delay_range: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
+        energy_model: EnergyModel = "all",
+        reveal_gain: bool = False,
+        report_optimum: bool = False,
+        horizon: float = HORIZON,
+        render_mode: str | None = None,
+    ) -> None:
+        if render_mode is not None:
+            raise InvalidInputError.of("render_mode", "None", render_mode)
+        system = _system(
+            1,
+            self._once,
+            instance,
+            budgets,
+            energy_range,
+            delay_range,
+            energy_model=energy_model,
+            reveal_gain=bool(reveal_gain),
+            report_optimum=bool(report_optimum),
+            horizon=horizon,
+        )
+        super().__init__(system, *_spaces(system))
 
     @property
     def instance(self) -> Instance:
@@ -117,6 +135,42 @@ class _Scalar(ScalarFace):
         if not self._system.seeded:
             self.reset(seed=0)
         return _optimum(self._system)
+
+
+class _Vector(VectorFace):
+    """What both vector twins share."""
+
+    _once: ClassVar[bool]
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        instance: Instance | str = "synthetic:0",
+        *,
+        budgets: Budgets | dict[str, Any] | None = None,
+        energy_range: tuple[float, float] | None = None,
+        delay_range: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
+        energy_model: EnergyModel = "all",
+        reveal_gain: bool = False,
+        report_optimum: bool = False,
+        horizon: float = HORIZON,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        max_episode_steps: int | None = None,
+    ) -> None:
+        lanes = check_lanes(num_envs, max_episode_steps)
+        system = _system(
+            lanes,
+            self._once,
+            instance,
+            budgets,
+            energy_range,
+            delay_range,
+            energy_model=energy_model,
+            reveal_gain=bool(reveal_gain),
+            report_optimum=bool(report_optimum),
+            horizon=horizon,
+        )
+        super().__init__(system, *_spaces(system), autoreset_mode)
 
 
 class ExpertSelectEnv(_Scalar):
@@ -211,28 +265,10 @@ class ExpertSelectEnv(_Scalar):
         InvalidInputError: an argument is unknown or out of range.
     """
 
-    def __init__(
-        self,
-        instance: Instance | str = "synthetic:0",
-        *,
-        budgets: Budgets | dict[str, Any] | None = None,
-        energy_range: tuple[float, float] | None = None,
-        delay_range: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
-        energy_model: EnergyModel = "all",
-        reveal_gain: bool = False,
-        report_optimum: bool = False,
-        horizon: float = HORIZON,
-        render_mode: str | None = None,
-    ) -> None:
-        if render_mode is not None:
-            raise InvalidInputError.of("render_mode", "None", render_mode)
-        system = _system(
-            1, instance, budgets, energy_range, delay_range, energy_model, reveal_gain, False, report_optimum, horizon
-        )
-        super().__init__(system, *_spaces(system))
+    _once = False
 
 
-class ExpertSelectVectorEnv(VectorFace):
+class ExpertSelectVectorEnv(_Vector):
     """The vector twin of `ExpertSelectEnv`: lane i with seed s + i equals the scalar environment seeded s + i.
 
     Args:
@@ -252,35 +288,7 @@ class ExpertSelectVectorEnv(VectorFace):
         InvalidInputError: an argument is unknown or out of range.
     """
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        instance: Instance | str = "synthetic:0",
-        *,
-        budgets: Budgets | dict[str, Any] | None = None,
-        energy_range: tuple[float, float] | None = None,
-        delay_range: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
-        energy_model: EnergyModel = "all",
-        reveal_gain: bool = False,
-        report_optimum: bool = False,
-        horizon: float = HORIZON,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
-        max_episode_steps: int | None = None,
-    ) -> None:
-        lanes = check_lanes(num_envs, max_episode_steps)
-        system = _system(
-            lanes,
-            instance,
-            budgets,
-            energy_range,
-            delay_range,
-            energy_model,
-            reveal_gain,
-            False,
-            report_optimum,
-            horizon,
-        )
-        super().__init__(system, *_spaces(system), autoreset_mode)
+    _once = False
 
 
 class ExpertSelectOnceEnv(_Scalar):
@@ -347,28 +355,10 @@ class ExpertSelectOnceEnv(_Scalar):
         InvalidInputError: an argument is unknown or out of range.
     """
 
-    def __init__(
-        self,
-        instance: Instance | str = "synthetic:0",
-        *,
-        budgets: Budgets | dict[str, Any] | None = None,
-        energy_range: tuple[float, float] | None = None,
-        delay_range: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
-        energy_model: EnergyModel = "all",
-        reveal_gain: bool = False,
-        report_optimum: bool = False,
-        horizon: float = HORIZON,
-        render_mode: str | None = None,
-    ) -> None:
-        if render_mode is not None:
-            raise InvalidInputError.of("render_mode", "None", render_mode)
-        system = _system(
-            1, instance, budgets, energy_range, delay_range, energy_model, reveal_gain, True, report_optimum, horizon
-        )
-        super().__init__(system, *_spaces(system))
+    _once = True
 
 
-class ExpertSelectOnceVectorEnv(VectorFace):
+class ExpertSelectOnceVectorEnv(_Vector):
     """The vector twin of `ExpertSelectOnceEnv`.
 
     Args:
@@ -388,32 +378,4 @@ class ExpertSelectOnceVectorEnv(VectorFace):
         InvalidInputError: an argument is unknown or out of range.
     """
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        instance: Instance | str = "synthetic:0",
-        *,
-        budgets: Budgets | dict[str, Any] | None = None,
-        energy_range: tuple[float, float] | None = None,
-        delay_range: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
-        energy_model: EnergyModel = "all",
-        reveal_gain: bool = False,
-        report_optimum: bool = False,
-        horizon: float = HORIZON,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
-        max_episode_steps: int | None = None,
-    ) -> None:
-        lanes = check_lanes(num_envs, max_episode_steps)
-        system = _system(
-            lanes,
-            instance,
-            budgets,
-            energy_range,
-            delay_range,
-            energy_model,
-            reveal_gain,
-            True,
-            report_optimum,
-            horizon,
-        )
-        super().__init__(system, *_spaces(system), autoreset_mode)
+    _once = True

@@ -107,3 +107,16 @@ def test_rules_respect_masks_and_selections():
         RoutingRule("uniform", env, subset=())
     with pytest.raises(InvalidInputError, match="ExpertRoute"):
         RoutingRule("uniform", gymnasium.make("edgewise/ExpertSelect-v0").unwrapped)
+
+
+def test_selections_can_maximise_a_value_of_the_callers(instance):
+    """A gate's predictions for other prompts: here an expert that the instance's own qualities do not favour."""
+    from edgewise.envs.edge_experts.objective import FacilityLocation
+    from edgewise.envs.edge_experts.optimum import solve
+
+    favourite = FacilityLocation(np.tile(np.arange(12) == 2, (5, 1)).astype(float))
+    for rule in ("optimum", "single_best", "greedy_density", "greedy_gain"):
+        assert 2 in select(instance, rule, MID, objective=favourite)
+    assert solve(instance, MID, objective=favourite).solution.value == 1.0
+    with pytest.raises(InvalidInputError, match="12 columns"):
+        solve(instance, MID, objective=FacilityLocation(np.ones((5, 3))))

@@ -1,0 +1,1 @@
+"""Evaluation of expert selection and routing: the study ``edgewise reproduce experts``."""
