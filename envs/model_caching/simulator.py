@@ -107,7 +107,7 @@ class Simulator:
         mask = self._everyone if mask is None else mask
         buffers = self.buffers()
         self.world.lane["episode"] += mask
-        kernel.reset_lanes(*self.world, mask, buffers.obs, buffers.out)
+        kernel.reset_lanes(mask, buffers.obs, buffers.out, *self.world)
         return buffers
 
     def step(
@@ -131,7 +131,7 @@ class Simulator:
         buffers = buffers or self.buffers()
         skip = self._nobody if skip is None else skip
         lane, agent, problem = kernel.step_lanes(
-            *self.world, cache, share, skip, buffers.plan, buffers.served, buffers.obs, buffers.out
+            cache, share, skip, buffers.plan, buffers.served, buffers.obs, buffers.out, *self.world
         )
         if problem:
             where = f"[{agent}]" + ("" if self.lanes == 1 else f" of lane {lane}")
@@ -143,7 +143,7 @@ class Simulator:
     def observe(self) -> NDArray[np.float32]:
         """(L, D) observations of the slots to be decided."""
         obs = np.zeros((self.lanes, self.width), np.float32)
-        kernel.observe_lanes(*self.world, obs)
+        kernel.observe_lanes(obs, *self.world)
         return obs
 
     def done(self) -> NDArray[np.bool_]:
