@@ -104,7 +104,7 @@ def _shares(w, i, share, plan, served):
         held = w.resident[i, static["model"]] > 0 if shared else agent["cache"] > 0
         asked = plan[i, j] > 0 and agent["demand"] > 0
         b = min(float(share[i, j]), 1.0 if held else static["ready"]) if asked else 0.0
-        if (rule == EVICT_ON_OVERFLOW or rule == CLIP) and asked:
+        if asked and rule in (EVICT_ON_OVERFLOW, CLIP):
             arriving = agent["demand"] * agent["growth"]
             if agent["context"] + b * arriving > static["window"]:
                 if rule == CLIP:
@@ -289,7 +289,7 @@ def _observe(w, i, obs):
         obs[i, 6 * count + 1] = w.lane[i]["time"] / params["horizon"]
 
 
-# --- entries: `world` stands for the arrays of `World` ------------------------------------------------------------------
+# --- entries: `world` stands for the arrays of `World` ----------------------------------------------------------------
 
 
 @compiled
