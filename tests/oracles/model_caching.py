@@ -29,7 +29,10 @@ def stream_key(seed, episode, stream, agent):
 
 
 def uniform(key, counter):
-    return ((mix(key + GOLDEN * (counter + 1) & MASK) >> 11) + 0.5) * 2.0**-53
+    z = key + GOLDEN * (counter + 1) & MASK
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & MASK  # `mix`, without the call
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB & MASK
+    return (((z ^ (z >> 31)) >> 11) + 0.5) * 2.0**-53
 
 
 def poisson(u, mean):
