@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import gymnasium
@@ -282,6 +283,12 @@ def test_caching_market_and_routing_have_their_targets(monkeypatch):
     ]
     assert "1024 lanes" in found[0].what
     assert "1,000,000 unit agents" in found[3].what
+
+
+def test_the_guide_tells_every_group():
+    guide = (Path(bench.__file__).parents[2] / "docs" / "guides" / "benchmarks.md").read_text()
+    rows_of_the_guide = [line.split("`")[1] for line in guide.splitlines() if line.startswith("| `")]
+    assert sorted(rows_of_the_guide) == sorted(bench.GROUPS)
 
 
 def test_without_a_checkout_the_ratios_say_what_is_missing(monkeypatch, tmp_path):
