@@ -56,7 +56,7 @@ def _place_weights(w, i, cache, plan):
         for position in range(start, end):
             j = w.order[position]
             plan[i, j] = cache[i, j]
-            requested += cache[i, j]
+            requested += int(cache[i, j])
         while room < requested and used + size <= capacity:
             used += size
             room += 1
@@ -66,7 +66,7 @@ def _place_weights(w, i, cache, plan):
                     j = w.order[position]
                     if w.agent[i, j]["cache"] == resident:
                         plan[i, j] = cache[i, j] > 0 and room > 0
-                        room -= plan[i, j]
+                        room -= int(plan[i, j])
         start = end
 
 
@@ -189,7 +189,7 @@ def _switch(w, i, plan, out):
     shared = w.params[0]["shared"]
     for k in range(w.model.shape[0] if shared else w.agent.shape[1]):
         if shared:
-            model, change = w.model[k], (w.fresh[i, k] > 0) - (w.resident[i, k] > 0)
+            model, change = w.model[k], int(w.fresh[i, k] > 0) - int(w.resident[i, k] > 0)
             w.resident[i, k] = w.fresh[i, k]
         else:
             model, change = w.model[w.static[k]["model"]], plan[i, k] - w.agent[i, k]["cache"]
