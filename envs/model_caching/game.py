@@ -39,7 +39,8 @@ class ModelCachingParallel(ParallelEnv):
     one more thought of the buying agent: its age of thoughts, its context and so its accuracy are those of J + 1 paths
     for one request. The server that runs it uses the energy, within its budget, and pays the compute cost; it may be
     the agent's own, and needs no copy of the model (its copy is part of the unit slot that is sold). Access was paid
-    with the request. An agent whose window has no room for a thought does not bid where a full window evicts or clips.
+    with the request. An agent does not bid where its thought would overflow a window that evicts or clips, or the
+    memory that key-value caches take.
 
     Payments are transfers: they stand in the info, never in a cost. So `cost_terms` add up to `cost` as ever, and the
     servers' costs together change by what the paths take off the accuracy cost and add to the compute cost.

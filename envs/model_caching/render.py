@@ -175,8 +175,8 @@ class Drawing:
         self._screen = Screen(render_mode, "Edgewise: model caching")
         self.on = render_mode is not None
         self.recorder = SlotRecorder(params)
-        self._agent = world.agent[0]
-        self._requests: NDArray[np.int32] = self._agent["demand"].copy()
+        self._world = world  # not a view of it: copies of the environment must follow their own arrays
+        self._requests: NDArray[np.int32] = world.agent["demand"][0].copy()
 
     def restart(self) -> None:
         """An episode has begun."""
@@ -185,11 +185,11 @@ class Drawing:
 
     def note(self, info: dict[str, Any]) -> None:
         """A slot was carried out, with this info."""
-        self.recorder.record(self._requests, self._agent["kappa"], info)
+        self.recorder.record(self._requests, self._world.agent["kappa"][0], info)
         self._wait()
 
     def _wait(self) -> None:
-        self._requests = self._agent["demand"].copy()
+        self._requests = self._world.agent["demand"][0].copy()
         if self._screen.mode == "human":
             self.render()
 

@@ -152,7 +152,7 @@ class SlotMarket:
         """
         params, market, agent = self.params, self.market, world.agent
         here = buffers.served * agent["demand"]
-        bids = np.where(self._may_bid(world, here), self.quality * self._worth(world, here), np.nan)
+        bids = np.where(self._may_bid(world, buffers, here), self.quality * self._worth(world, here), np.nan)
         prompt = agent["input"] * self.static["energy_in"] if params.price_unit == "token" else 0.0
         joules = agent["thought"] * (self.static["energy_out"] + self.static["energy_kv"] * agent["context"]) + prompt
         unit = float(joules.max())
@@ -173,13 +173,20 @@ class SlotMarket:
         energy = np.bincount(trades.seller[won], weights=joules[won], minlength=len(slots))
         return SlotTrades(trades, energy, bids, asks)
 
-    def _may_bid(self, world: World, here: Floats) -> NDArray[np.bool_]:
-        """(N, I) who has local demand, and room for a thought where a window must not overflow."""
-        room: Any = True
-        if self.params.window_rule in ("evict_on_overflow", "clip"):
-            agent = world.agent
-            room = agent["context"] + (here * agent["growth"] + agent["thought"]) <= self.static["window"]
-        return np.asarray((here > 0.0) & room)
+    def _may_bid(self, world: World, buffers: Buffers, here: Floats) -> NDArray[np.bool_]:
+        """(N, I) who has local demand, and room for a thought where a window or the memory must not overflow."""
+        agent, static, params = world.agent, self.static, self.params
+        may = here > 0.0
+        if params.window_rule in ("evict_on_overflow", "clip"):
+            may &= agent["context"] + (here * agent["growth"] + agent["thought"]) <= static["window"]
+        if params.kv_memory:
+            held = buffers.plan > 0
+            own = (held * static["memory"]).sum(axis=1)
+            weights = (world.fresh > 0) @ world.model["memory"] if params.weights_shared else own
+            contexts = held * static["kv"] * np.minimum(agent["context"] + here * agent["growth"], static["window"])
+            free = params.capacity_gb - weights - contexts.sum(axis=1)
+            may &= np.cumsum(may * static["kv"] * agent["thought"], axis=1) <= free[:, None]
+        return may
 
     def _worth(self, world: World, here: Floats) -> Floats:
         """(N, I) worth of the accuracy that one path more brings each agent, cost units."""

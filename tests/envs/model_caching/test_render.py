@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import sys
 
 import gymnasium
@@ -129,6 +131,23 @@ def test_the_environment_renders(mode):
         assert frame.shape == (render.FRAME_SIZE[1], render.FRAME_SIZE[0], 3)
     else:
         assert frame is None
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])  # noqa: S301
+def test_a_copy_records_its_own_slots(copied):
+    env = ModelCachingEnv("stationary", render_mode="ansi")
+    env.reset(seed=0)
+    other = copied(env)
+    for _ in range(3):
+        action = {"cache": np.ones(10, np.int8), "local_share": np.ones(10, np.float32)}
+        other.step(action)
+    assert not env._drawing.recorder.slots
+    assert env.step(action)[1] == -other._drawing.recorder.slots[0].cost
+    found = [
+        recorder.history("requests")[:, 0].tolist() for recorder in (env._drawing.recorder, other._drawing.recorder)
+    ]
+    assert found[0] == found[1]
+    assert len({tuple(slot.requests) for slot in other._drawing.recorder.slots}) == 3
 
 
 def test_an_unknown_mode_names_the_known_ones():

@@ -154,7 +154,24 @@ def test_paths_are_conserved_payments_are_transfers_and_nobody_loses(
         for n, info in enumerate(infos.values()):
             assert info["receipts"] >= held[-1].asks[n, : info["sold"]].sum() - 1e-12
             assert info["energy"] <= game.params.energy_budget * (1 + 1e-9)
+            assert info["memory"] <= game.params.capacity_gb * (1 + 1e-12)
             assert sum(info["cost_terms"].values()) == pytest.approx(info["cost"], rel=1e-9)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_traded_thoughts_never_overflow_the_memory(shared):
+    """Key-value caches so large that the projection fills the memory: with less room fewer agents bid."""
+    cheap, fields = {"utilisation": (0.0, 0.0), "congestion": 0.0}, {"mode": "modern", "weights_shared": shared}
+    game = parallel_env(2, "stationary", market=cheap, n_gpus=8, gpu_gb=5.0, window_rule="none", horizon=60, **fields)
+    game.reset(seed=1)
+    rng, fullest, bought = np.random.default_rng(1), 0.0, 0
+    while game.agents:
+        *_, infos = game.step(choose(rng, game, full=1.0))
+        for info in infos.values():
+            assert info["memory"] <= game.params.capacity_gb
+            fullest, bought = max(fullest, info["memory"] / game.params.capacity_gb), bought + info["bought"].sum()
+    assert fullest > 0.9
+    assert bought > 20
 
 
 def test_trades_on_what_is_saved_never_raise_the_servers_costs():
