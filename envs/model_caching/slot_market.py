@@ -170,7 +170,8 @@ class SlotMarket:
             buyer_rank=turn.reshape(bids.shape),
         )
         won = trades.paths > 0
-        energy = np.bincount(trades.seller[won], weights=joules[won], minlength=len(slots))
+        energy = np.zeros(len(slots))
+        np.add.at(energy, trades.seller[won], joules[won])
         return SlotTrades(trades, energy, bids, asks)
 
     def _may_bid(self, world: World, buffers: Buffers, here: Floats) -> NDArray[np.bool_]:

@@ -20,7 +20,7 @@ from .timing import Budget, Load, Rates, measure, ratio, speed
 CACHING = "edgewise/ModelCaching-v0"
 _DRAWS = 64  # different actions of a lane, used in turn
 _SERVERS = 5
-_ROUTER = {"rate": 2.0, "dynamic": True}  # queues are on by default
+_ROUTER: dict[str, Any] = {"rate": 2.0, "dynamic": True}  # queues are on by default
 
 
 def _servers() -> CachingParams:
