@@ -399,7 +399,7 @@ def bench(
     Args:
         quick: A smoke run of seconds; its figures mean little.
         check: Exit with 1 if a ratio or memory misses its target (speeds depend on the machine).
-        only: event_stream, background, scalar, pettingzoo, devices, memory, resets, learners.
+        only: event_stream, background, scalar, pettingzoo, devices, memory, resets, caching, market, experts, learners.
         json: Print JSON instead of a table.
     """
     from ..eval.bench import Budget, as_json, failed, run_bench

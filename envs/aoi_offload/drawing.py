@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.errors import InvalidInputError
+from ..core.frames import RENDER_FPS, RENDER_MODES, Screen
 from .recording import EventRecorder, edge_contents
 from .state import World
 
-RENDER_MODES = ["human", "rgb_array", "ansi"]
-RENDER_FPS = 8
+__all__ = ["RENDER_FPS", "RENDER_MODES", "TITLE", "Drawing"]
+
+TITLE = "Edgewise: age-of-information offloading"
 
 
 class Drawing:
@@ -31,13 +31,10 @@ class Drawing:
     """
 
     def __init__(self, render_mode: str | None, n_devices: int, n_edges: int, world: World | None = None) -> None:
-        if render_mode is not None and render_mode not in RENDER_MODES:
-            raise InvalidInputError.of("render_mode", f"one of {', '.join(RENDER_MODES)} or None", render_mode)
-        self.mode = render_mode
+        self._screen = Screen(render_mode, TITLE)
         self.on = render_mode is not None
-        self._recorder = EventRecorder(n_devices, n_edges) if self.on else None
+        self._recorder = EventRecorder(n_devices, n_edges)
         self._open: tuple[float, int, int, NDArray[Any]] | None = None
-        self._window: Any = None
         self._world = world
 
     def note(self, obs: NDArray[np.float32], info: Mapping[str, Any], action: Mapping[str, Any] | None) -> None:
@@ -48,14 +45,13 @@ class Drawing:
             info: its info.
             action: ``{"server": int, "wait": seconds}`` or None.
         """
-        assert self._recorder is not None
         if action is None:
             self._recorder.reset()
         elif self._open is not None:
             self._recorder.record(*self._open, action)
         self._open = (info["time"], info["device"], info["kind"], obs)
         self._recorder.record(*self._open, contents=None if self._world is None else edge_contents(self._world))
-        if self.mode == "human":
+        if self._screen.mode == "human":
             self.render()
 
     def render(self) -> Any:
@@ -64,19 +60,11 @@ class Drawing:
         Raises:
             MissingExtraError: pixels and windows need the extra ``render``.
         """
-        if self._recorder is None:
-            gymnasium.logger.warn("render() draws nothing without a render_mode: give one when making the environment")
-            return None
         from . import render
 
-        if self.mode == "human":
-            self._window = self._window or render.Window()
-            self._window.show(self._recorder)
-            return None
-        return render.render(self._recorder, self.mode)
+        recorder = self._recorder
+        return self._screen.show(lambda: render.ansi(recorder), lambda size: render.rgb_array(recorder, size=size))
 
     def close(self) -> None:
         """Close the window, if any."""
-        if self._window is not None:
-            self._window.close()
-            self._window = None
+        self._screen.close()

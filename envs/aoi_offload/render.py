@@ -9,14 +9,14 @@ matplotlib and pygame belong to the extra ``edgewise[render]`` and are imported 
 
 from __future__ import annotations
 
-import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import InvalidInputError
-from ..core.extras import require
+from ..core.frames import FRAME_SIZE, INK, MUTED, RENDER_FPS, RENDER_MODES, FrameWindow, new_figure, pixels, svg_text
+from .drawing import TITLE
 from .recording import LOCAL, UNKNOWN, WAITING, EventRecorder, Recorder
 from .state import JOINT, OFFLOAD, UPDATE
 
@@ -39,12 +39,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-RENDER_MODES = ["human", "rgb_array", "ansi"]
-RENDER_FPS = 8
-FRAME_SIZE = (960, 600)  # pixels, width x height
-
 _KIND_NAMES = {UPDATE: "update", OFFLOAD: "offload", JOINT: "joint"}
-_INK, _MUTED, _GRID = "#1d2733", "#66727f", "#dfe4ea"
 _PHASE_COLOURS = {WAITING: "#9aa7b5", LOCAL: "#d98324", UNKNOWN: "#c9d1d9"}
 _EDGE_COLOURS = ("#2166ac", "#1b8a6b", "#7b5ea7", "#b5476b", "#4d8fb3", "#7a8c2e")
 _MAX_BARS = 40
@@ -112,7 +107,7 @@ def _draw_ages(ax: Axes, recorder: EventRecorder) -> None:
     ax.bar(range(shown), ages[:shown], color=[_phase_colour(p) for p in phases[:shown]], width=0.78)
     last = recorder.decisions[-1].device if recorder.decisions else -1
     if 0 <= last < shown:
-        ax.plot([last], [ages[last]], marker="v", color=_INK, markersize=7, clip_on=False, zorder=3)
+        ax.plot([last], [ages[last]], marker="v", color=INK, markersize=7, clip_on=False, zorder=3)
     more = f" (first {shown} of {recorder.n_devices})" if shown < recorder.n_devices else ""
     ax.set_title(f"Age now{more}", loc="left")
     ax.set_xlabel("device")
@@ -136,18 +131,18 @@ def _draw_queues(ax: Axes, recorder: EventRecorder) -> None:
     longest = max([len(q) for q in contents] + [6])
     for row, queue in enumerate(contents):
         colour = _EDGE_COLOURS[row % len(_EDGE_COLOURS)]
-        ax.text(-0.35, row, f"edge {row + 1}", ha="right", va="center", color=_INK, fontsize=9)
+        ax.text(-0.35, row, f"edge {row + 1}", ha="right", va="center", color=INK, fontsize=9)
         if not queue:
-            ax.text(0.05, row, "idle", ha="left", va="center", color=_MUTED, fontsize=8.5)
+            ax.text(0.05, row, "idle", ha="left", va="center", color=MUTED, fontsize=8.5)
         for place, device in enumerate(queue):
             ax.barh(row, 0.86, left=place, height=0.62, color=colour, alpha=1.0 if place == 0 else 0.55)
             label = "" if device is None or longest > 24 else str(device)
             ax.text(place + 0.43, row, label, ha="center", va="center", color="white", fontsize=8)
         count = f"{len(queue)} task{'s' if len(queue) != 1 else ''}" if queue else ""
-        ax.text(len(queue) + 0.15, row, count, ha="left", va="center", color=_MUTED, fontsize=8.5)
+        ax.text(len(queue) + 0.15, row, count, ha="left", va="center", color=MUTED, fontsize=8.5)
     if not contents:
         ax.text(0.5, 0.5, "this system has no edge: every task runs locally", transform=ax.transAxes, ha="center",
-                va="center", color=_MUTED)  # fmt: skip
+                va="center", color=MUTED)  # fmt: skip
     ax.set_xlim(-1.3, longest + 1.8)
     ax.set_ylim(max(len(contents), 1) - 0.4, -0.6)
     ax.axis("off")
@@ -183,17 +178,8 @@ def figure(
     Raises:
         MissingExtraError: if matplotlib is not installed.
     """
-    require("matplotlib", "render")
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
 
-    style: dict[Any, Any] = {
-        "font.size": 9, "axes.titlesize": 10, "axes.titleweight": "bold", "axes.edgecolor": _GRID,
-        "axes.spines.top": False, "axes.spines.right": False, "text.color": _INK, "axes.labelcolor": _MUTED,
-        "xtick.color": _MUTED, "ytick.color": _MUTED, "svg.fonttype": "none", "svg.hashsalt": "edgewise",
-    }  # fmt: skip
-    with mpl.rc_context(style):
-        fig = Figure(figsize=(size[0] / 100, size[1] / 100), dpi=100, facecolor="white")
+    def draw(fig: Figure) -> None:
         ratios = [0.3 if recorder.n_devices < 4 else 1.0, 1.0]
         grid = fig.add_gridspec(
             2, 2, width_ratios=ratios, left=0.065, right=0.975, top=0.84, bottom=0.085, hspace=0.42, wspace=0.13
@@ -202,10 +188,11 @@ def figure(
         _draw_queues(fig.add_subplot(grid[0, 1]), recorder)
         _draw_sawtooth(fig.add_subplot(grid[1, :]), recorder, device, window)
         fig.text(0.065, 0.945, f"t = {recorder.now:.2f} s", fontsize=15, fontweight="bold")
-        fig.text(0.21, 0.947, describe(recorder), fontsize=11, color=_MUTED)
+        fig.text(0.21, 0.947, describe(recorder), fontsize=11, color=MUTED)
         if recorder.n_devices > 1:
             fig.text(0.975, 0.947, f"mean age over devices now {recorder.ages().mean():.2f} s", fontsize=11, ha="right")
-    return fig
+
+    return new_figure(draw, size)
 
 
 def rgb_array(
@@ -216,12 +203,7 @@ def rgb_array(
     Raises:
         MissingExtraError: if matplotlib is not installed.
     """
-    fig = figure(recorder, device, window, size)
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    canvas = FigureCanvasAgg(fig)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba(), dtype=np.uint8)[..., :3].copy()
+    return pixels(figure(recorder, device, window, size))
 
 
 def svg(recorder: EventRecorder, device: int = 0, window: float = 30.0, size: tuple[int, int] = FRAME_SIZE) -> str:
@@ -230,13 +212,7 @@ def svg(recorder: EventRecorder, device: int = 0, window: float = 30.0, size: tu
     Raises:
         MissingExtraError: if matplotlib is not installed.
     """
-    fig = figure(recorder, device, window, size)
-    import matplotlib as mpl
-
-    buffer = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "edgewise"}):
-        fig.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()
+    return svg_text(figure(recorder, device, window, size))
 
 
 def render(recorder: EventRecorder, mode: str | None) -> NDArray[np.uint8] | str | None:
@@ -252,7 +228,7 @@ def render(recorder: EventRecorder, mode: str | None) -> NDArray[np.uint8] | str
     raise InvalidInputError.of("render_mode", "'ansi' or 'rgb_array' here", mode)
 
 
-class Window:
+class Window(FrameWindow):
     """A window that shows the frames of ``render_mode="human"`` (pygame).
 
     Args:
@@ -264,30 +240,8 @@ class Window:
     """
 
     def __init__(self, size: tuple[int, int] = FRAME_SIZE, fps: float = RENDER_FPS) -> None:
-        pygame: Any = require("pygame", "render")
-        self._pygame = pygame
-        pygame.display.init()
-        pygame.display.set_caption("Edgewise: age-of-information offloading")
-        self._screen: Any = pygame.display.set_mode(size)
-        self._clock: Any = pygame.time.Clock()
-        self._size, self._fps = size, fps
-        self.closed = False
+        super().__init__(TITLE, size, fps)
 
     def show(self, recorder: EventRecorder) -> None:
         """Draw the record; does nothing once the user has closed the window."""
-        if self.closed:
-            return
-        for event in self._pygame.event.get():
-            if event.type == self._pygame.QUIT:
-                self.close()
-                return
-        frame = rgb_array(recorder, size=self._size)
-        self._screen.blit(self._pygame.surfarray.make_surface(frame.swapaxes(0, 1)), (0, 0))
-        self._pygame.display.flip()
-        self._clock.tick(self._fps)
-
-    def close(self) -> None:
-        """Close the window; calling it again does nothing."""
-        if not self.closed:
-            self.closed = True
-            self._pygame.display.quit()
+        self.show_frame(lambda size: rgb_array(recorder, size=size))

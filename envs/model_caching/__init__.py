@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from .env import ModelCachingEnv, ModelCachingVectorEnv
     from .game import aec_env, parallel_env
     from .params import CachingParams
+    from .slot_market import MarketParams
 
 _HOMES = {
     "CachingParams": "params",
     "DutchClockEnv": "dutch_clock",
     "DutchClockParams": "clock_params",
     "DutchClockVectorEnv": "dutch_clock",
+    "MarketParams": "slot_market",
     "ModelCachingEnv": "env",
     "ModelCachingVectorEnv": "env",
     "aec_env": "game",
@@ -30,6 +32,7 @@ __all__ = [
     "DutchClockEnv",
     "DutchClockParams",
     "DutchClockVectorEnv",
+    "MarketParams",
     "ModelCachingEnv",
     "ModelCachingVectorEnv",
     "aec_env",

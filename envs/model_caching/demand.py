@@ -116,59 +116,25 @@ def draw_demand(w, i):
 
 
 @compiled
-def write_episode(
-    lane, agent, resident, fresh, static, model, order, group, hungry, joules, rate, still, trace_count, trace_tokens,
-    params, requests, inputs, thoughts, growths,
-):  # fmt: skip
+def write_episode(requests, inputs, thoughts, growths, *world):
     """Write the demand of lane 0's episode slot by slot.
 
     Args:
-        lane: the arrays of `World`, in order, up to ``params``; seed and episode of lane 0 are set already.
-        agent: see `World`.
-        resident: see `World`.
-        fresh: see `World`.
-        static: see `World`.
-        model: see `World`.
-        order: see `World`.
-        group: see `World`.
-        hungry: see `World`.
-        joules: see `World`.
-        rate: see `World`.
-        still: see `World`.
-        trace_count: see `World`.
-        trace_tokens: see `World`.
-        params: see `World`.
         requests: (T, I) int32, written.
         inputs: (T, I) float64, written: input sizes, tokens.
         thoughts: (T, I) float64, written: tokens per path.
         growths: (T, I) float64, written: context per locally served request, tokens.
+        *world: the arrays of `World`; seed and episode of lane 0 are set already.
     """
-    w = World(
-        lane,
-        agent,
-        resident,
-        fresh,
-        static,
-        model,
-        order,
-        group,
-        hungry,
-        joules,
-        rate,
-        still,
-        trace_count,
-        trace_tokens,
-        params,
-    )
+    w = World(*world)
     start_demand(w, 0)
     for t in range(requests.shape[0]):
-        lane[0]["time"] = t
+        w.lane[0]["time"] = t
         draw_demand(w, 0)
         for j in range(requests.shape[1]):
-            requests[t, j] = agent[0, j]["demand"]
-            inputs[t, j] = agent[0, j]["input"]
-            thoughts[t, j] = agent[0, j]["thought"]
-            growths[t, j] = agent[0, j]["growth"]
+            agent = w.agent[0, j]
+            requests[t, j], inputs[t, j] = agent["demand"], agent["input"]
+            thoughts[t, j], growths[t, j] = agent["thought"], agent["growth"]
 
 
 @compiled

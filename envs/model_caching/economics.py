@@ -70,10 +70,10 @@ class Economics:
             lost = 1.0 - s["limit"] + (s["limit"] - s["alpha"]) * np.exp(-paths / s["tau"])
         return np.asarray(p.weight_accuracy * lost)
 
-    def aged(self, kappa: Floats, requests: Floats, thought: Floats) -> Floats:
-        """Age of thoughts after a slot with so many requests served here (no window)."""
+    def aged(self, kappa: Floats, requests: Floats, thought: Floats, paths: float = 0.0) -> Floats:
+        """Age of thoughts after a slot with so many requests served here, and single paths beside (no window)."""
         p = self.params
-        work = requests * self._work * (thought if p.kappa_unit == "tokens" else 1.0)
+        work = (requests * self._work + paths) * (thought if p.kappa_unit == "tokens" else 1.0)
         return np.asarray(np.maximum(kappa + p.zeta * work - p.vanishing, 0.0))
 
     def saving(self, requests: Floats, tokens: Floats, thought: Floats, kappa: Floats) -> Floats:

@@ -17,6 +17,7 @@ from ..core.lanes import autoreset, check_lanes, check_seed, lane_seeds, reset_m
 from ..core.optimum import Optimum
 from .optimum import TIME_LIMIT, solve
 from .params import CachingParams
+from .render import RENDER_FPS, RENDER_MODES, Drawing
 from .simulator import Buffers, Simulator
 from .state import CONTEXT, INPUT, KAPPA, SEEN, SIZE, TIME, observation_width
 
@@ -152,7 +153,8 @@ class ModelCachingEnv(gymnasium.Env[Obs, dict[str, Any]]):
 
     `preset` names a population (`drift`, `stationary`, `drift_proactive`, `section14`, `section14_drift`), `mode` the
     physics (`calibrated`, `paper_literal`, `modern`); every field of `CachingParams` can be given as a keyword.
-    `horizon` (slots), `render_mode`. The agents are drawn from `instance_seed`, never from the reset's seed.
+    `horizon` (slots), `render_mode` (`ansi`, `rgb_array`, `human`). The agents are drawn from `instance_seed`, never
+    from the reset's seed.
 
     ## Known optimum
 
@@ -180,7 +182,7 @@ class ModelCachingEnv(gymnasium.Env[Obs, dict[str, Any]]):
         InvalidInputError: an argument is unknown or out of range.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": [], "render_fps": 8}  # type: ignore[misc]
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": RENDER_MODES, "render_fps": RENDER_FPS}  # type: ignore[misc]
 
     def __init__(
         self,
@@ -198,6 +200,7 @@ class ModelCachingEnv(gymnasium.Env[Obs, dict[str, Any]]):
         self.action_space = action_space(self.params)
         self._shape = (self.params.n_agents,)
         self._buffers = self._simulator.buffers()
+        self._drawing = Drawing(render_mode, self.params, self._simulator.world)
         self._done = True
 
     # --- episodes -----------------------------------------------------------------------------------------------------
@@ -223,6 +226,8 @@ class ModelCachingEnv(gymnasium.Env[Obs, dict[str, Any]]):
             self._simulator.seed(np.array([value], np.uint64))
         self._buffers = self._simulator.reset()
         self._done = False
+        if self._drawing.on:
+            self._drawing.restart()
         return self._buffers.obs[0].copy(), self._buffers.lane_info()
 
     def step(self, action: dict[str, Any]) -> tuple[Obs, float, bool, bool, Info]:
@@ -244,7 +249,21 @@ class ModelCachingEnv(gymnasium.Env[Obs, dict[str, Any]]):
         buffers = self._simulator.step(cache[None], share[None], buffers=self._buffers)
         self._done = bool(self._simulator.world.lane["done"][0])
         info = buffers.lane_info()
+        if self._drawing.on:
+            self._drawing.note(info)
         return buffers.obs[0].copy(), -info["cost"], False, self._done, info
+
+    def render(self) -> Any:
+        """Draw the latest slots: text, pixels (H, W, 3) or a window, by ``render_mode``.
+
+        Raises:
+            MissingExtraError: pixels and windows need the extra ``render``.
+        """
+        return self._drawing.render()
+
+    def close(self) -> None:
+        """Close the window, if any."""
+        self._drawing.close()
 
     # --- inspection ---------------------------------------------------------------------------------------------------
 
@@ -277,6 +296,8 @@ class ModelCachingEnv(gymnasium.Env[Obs, dict[str, Any]]):
         """
         self._simulator.set_state(state)
         self._done = bool(self._simulator.done()[0])
+        if self._drawing.on:
+            self._drawing.restart()
 
 
 class ModelCachingVectorEnv(VectorEnv[Obs, dict[str, Any], NDArray[Any]]):

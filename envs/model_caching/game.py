@@ -1,10 +1,12 @@
 """Several edge servers in one PettingZoo environment: each decides for its own agents and demand in every slot.
 
-Without a market the servers do not interact: server n is the scalar environment with the seed s + n.
+Without a market the servers do not interact: server n is the scalar environment with the seed s + n. With one they
+trade reasoning paths in every slot.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,15 +20,50 @@ from ..core.errors import InvalidInputError
 from ..core.lanes import check_lanes, check_seed, lane_seeds
 from .env import Info, Obs, action_space, make_params, observation_space, parse_action
 from .params import CachingParams
-from .simulator import Simulator
+from .path_market import NO_SELLER
+from .simulator import Buffers, Simulator
+from .slot_market import MarketParams, SlotMarket, SlotTrades
 
 
 class ModelCachingParallel(ParallelEnv):
-    """N edge servers with one instance each of the same agents; see `env.ModelCachingEnv` for a server's decisions.
+    """N edge servers with one instance each of the same agents, as a PettingZoo Parallel environment.
+
+    Each server decides as in `env.ModelCachingEnv`: same action, observation, cost, duration and info. Server n meets
+    the demand of the scalar environment with the seed s + n, and without a market *is* that environment.
+
+    ## Market
+
+    With ``market`` the servers' spare and missing capacity meets in every slot, after the actions are projected and
+    before they are carried out. Every agent with local demand bids for one extra reasoning path; every server with
+    energy left sells unit slots; a double Dutch auction (`market`) decides who trades at which price. A traded path is
+    one more thought of the buying agent: its age of thoughts, its context and so its accuracy are those of J + 1 paths
+    for one request. The server that runs it uses the energy, within its budget, and pays the compute cost; it may be
+    the agent's own, and needs no copy of the model (its copy is part of the unit slot that is sold). Access was paid
+    with the request. An agent does not bid where its thought would overflow a window that evicts or clips, or the
+    memory that key-value caches take.
+
+    Payments are transfers: they stand in the info, never in a cost. So `cost_terms` add up to `cost` as ever, and the
+    servers' costs together change by what the paths take off the accuracy cost and add to the compute cost.
+
+    With a market an info also holds `bought` (extra path of each agent, 0 or 1), `seller` (index of the server that
+    runs it, -1 without), `payments` (by each agent), all (I,); and `sold` (unit slots sold), `receipts` (of this
+    server), `surplus` (payments minus receipts of all servers, kept by the auctioneer).
+
+    ## Example
+
+    >>> from edgewise.envs.model_caching import parallel_env
+    >>> env = parallel_env(5, "stationary", market=True)
+    >>> observations, infos = env.reset(seed=0)
+    >>> action = {"cache": [1, 1, 1, 0, 0, 0, 0, 0, 0, 0], "local_share": [1.0] * 10}
+    >>> _, rewards, _, _, infos = env.step(dict.fromkeys(env.agents, action))
+    >>> paid, received = (sum(infos[a][key].sum() for a in infos) for key in ("payments", "receipts"))
+    >>> print(abs(paid - received - infos["server_0"]["surplus"]) < 1e-12)
+    True
 
     Args:
         servers: number of servers N; the agents of PettingZoo are ``server_0`` to ``server_{N-1}``.
         preset: name in `params.PRESETS`.
+        market: None or False for none, True for the default one, or fields of `slot_market.MarketParams`.
         params: the system as a model; excludes single fields.
         horizon: episode length in slots.
         **overrides: fields of `CachingParams`.
@@ -42,6 +79,7 @@ class ModelCachingParallel(ParallelEnv):
         servers: int = 5,
         preset: str = "drift",
         *,
+        market: MarketParams | Mapping[str, Any] | bool | None = None,
         params: CachingParams | None = None,
         horizon: float = 100.0,
         **overrides: Any,
@@ -52,6 +90,8 @@ class ModelCachingParallel(ParallelEnv):
         self.possible_agents = [f"server_{n}" for n in range(count)]
         self.agents: list[str] = []
         self._simulator = Simulator(self.params, count, horizon=horizon)
+        self.market = MarketParams.of(market)
+        self._market = None if self.market is None else SlotMarket(self.params, count, self.market)
         self._shape = (self.params.n_agents,)
         self._observation_space = observation_space(self.params)
         self._action_spaces = {agent: action_space(self.params) for agent in self.possible_agents}
@@ -82,7 +122,7 @@ class ModelCachingParallel(ParallelEnv):
             self._simulator.seed(lane_seeds(check_seed(seed), len(self.possible_agents)))
         buffers = self._simulator.reset()
         self.agents = list(self.possible_agents)
-        infos = {agent: buffers.lane_info(n) for n, agent in enumerate(self.agents)}
+        infos = self._infos(buffers, None)
         return {agent: buffers.obs[n].copy() for n, agent in enumerate(self.agents)}, infos
 
     def step(
@@ -109,10 +149,16 @@ class ModelCachingParallel(ParallelEnv):
         parsed = [parse_action(actions[agent], self._shape) for agent in self.agents]
         cache = np.array([bits for bits, _ in parsed])
         share = np.array([shares for _, shares in parsed], np.float64)
-        buffers = self._simulator.step(cache, share)
+        held = None
+        if self._market is None:
+            buffers = self._simulator.step(cache, share)
+        else:
+            buffers = self._simulator.project(cache, share)
+            held = self._market.hold(self._simulator.world, buffers)
+            self._simulator.settle(buffers, held.trades.paths, held.energy)
         told = self.agents
         over = bool(self._simulator.done()[0])
-        infos = {agent: buffers.lane_info(n) for n, agent in enumerate(told)}
+        infos = self._infos(buffers, held)
         if over:
             self.agents = []
         return (
@@ -122,6 +168,27 @@ class ModelCachingParallel(ParallelEnv):
             dict.fromkeys(told, over),
             infos,
         )
+
+    def _infos(self, buffers: Buffers, held: SlotTrades | None) -> dict[str, Info]:
+        """Info of every server, with its trades where there is a market (none at a reset)."""
+        infos = {agent: buffers.lane_info(n) for n, agent in enumerate(self.agents)}
+        if self._market is None:
+            return infos
+        for n, info in enumerate(infos.values()):
+            if held is None:
+                nothing = np.zeros(self._shape)
+                info |= {
+                    "bought": nothing.astype(np.int64),
+                    "seller": np.full(self._shape, NO_SELLER),
+                    "payments": nothing,
+                }
+                info |= {"sold": 0, "receipts": np.float64(0.0), "surplus": np.float64(0.0)}
+            else:
+                trades = held.trades
+                info |= {"bought": trades.paths[n], "seller": trades.seller[n], "payments": trades.payments[n]}
+                info |= {"sold": int(trades.sold[n]), "receipts": trades.receipts[n]}
+                info["surplus"] = np.float64(trades.surplus)
+        return infos
 
     def render(self) -> None:
         """Draw nothing."""

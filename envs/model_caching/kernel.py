@@ -1,7 +1,9 @@
 """The slot kernel, compiled by numba: project the action, price the slot, move the state, draw the next demand.
 
 The scalar and the batched entry share one body, and the same source runs uncompiled (``NUMBA_DISABLE_JIT=1``) with the
-same bits. Physics: Xu et al., arXiv 2501.14205, equations 1-3 and 12-20 (journal numbering), with paths counted once
+same bits. With a market a slot has two halves, and the trades are made between them. Where an entry that does not count
+adds exactly zero it is added all the same: a branch that a policy's choices decide costs more than the arithmetic.
+Physics: Xu et al., arXiv 2501.14205, equations 1-3 and 12-20 (journal numbering), with paths counted once
 and the local share b as the executed share everywhere.
 """
 
@@ -45,80 +47,83 @@ from .state import (
 
 
 @inlined
-def _size(w, i, j, wanted):
-    """Memory that agent j adds, GB: its weights, unless its model is there already and shared, and its context."""
-    static, agent = w.static[j], w.agent[i, j]
-    weights = 0.0 if w.params[0]["shared"] and w.fresh[i, static["model"]] > 0 else static["memory"]
-    tokens = agent["context"] + agent["demand"] * wanted * agent["growth"]
-    return weights + static["kv"] * min(tokens, static["window"])
+def _place_weights(w, i, cache, plan):
+    """Keep requested entries by ascending weights, resident ones first among equals, while they fit."""
+    capacity, used, start = w.params[0]["capacity"], 0.0, 0
+    while start < w.order.shape[0]:
+        end, size = w.group[start], w.static[w.order[start]]["memory"]
+        requested = room = 0
+        for position in range(start, end):
+            j = w.order[position]
+            plan[i, j] = cache[i, j]
+            requested += int(cache[i, j])
+        while room < requested and used + size <= capacity:
+            used += size
+            room += 1
+        if room < requested:
+            for resident in range(1, -1, -1):
+                for position in range(start, end):
+                    j = w.order[position]
+                    if w.agent[i, j]["cache"] == resident:
+                        plan[i, j] = cache[i, j] > 0 and room > 0
+                        room -= int(plan[i, j])
+        start = end
 
 
 @inlined
 def _place(w, i, cache, share, plan):
-    """Keep requested entries by ascending weights, resident ones first among equals, while they fit."""
-    params = w.params[0]
-    capacity, used = params["capacity"], 0.0
-    if params["plain"]:  # sizes are constants: mostly everything fits, and behind the first that does not, nothing does
-        for position in range(w.order.shape[0]):
-            j = w.order[position]
-            used += w.static[j]["memory"] * cache[i, j]
-            plan[i, j] = cache[i, j]
-        if used <= capacity:
-            return
-        used = 0.0
+    """The same where an entry's size depends on its context, or on who else is there."""
+    capacity, shared, used, start = w.params[0]["capacity"], w.params[0]["shared"], 0.0, 0
     for m in range(w.fresh.shape[1]):
         w.fresh[i, m] = 0
     for j in range(w.agent.shape[1]):
         plan[i, j] = 0
-    start = 0
     while start < w.order.shape[0]:
         end = w.group[start]
         for resident in range(1, -1, -1):
             for position in range(start, end):
                 j = w.order[position]
-                if cache[i, j] and w.agent[i, j]["cache"] == resident:
-                    size = w.static[j]["memory"] if params["plain"] else _size(w, i, j, share[i, j])
+                agent, static = w.agent[i, j], w.static[j]
+                if cache[i, j] and agent["cache"] == resident:
+                    tokens = agent["context"] + agent["demand"] * share[i, j] * agent["growth"]
+                    size = 0.0 if shared and w.fresh[i, static["model"]] > 0 else static["memory"]
+                    size += static["kv"] * min(tokens, static["window"])
                     if used + size <= capacity:
                         used += size
                         plan[i, j] = 1
-                        if params["shared"]:
-                            w.fresh[i, w.static[j]["model"]] += 1
+                        w.fresh[i, static["model"]] += 1
         start = end
 
 
 @inlined
 def _shares(w, i, share, plan, served):
     """Locally executed shares: none without demand or model, less while weights are loaded or a window is full."""
-    params = w.params[0]
-    rule = params["window_rule"]
+    rule, shared = w.params[0]["window_rule"], w.params[0]["shared"]
     for j in range(w.agent.shape[1]):
         agent, static = w.agent[i, j], w.static[j]
-        served[i, j] = 0.0
-        if not plan[i, j] or agent["demand"] == 0:
-            continue
-        b = float(share[i, j])
-        moved = w.resident[i, static["model"]] == 0 if params["shared"] else agent["cache"] == 0
-        if moved:
-            b = min(b, static["ready"])
-        arriving = agent["demand"] * agent["growth"]
-        if agent["context"] + b * arriving > static["window"]:
-            if rule == EVICT_ON_OVERFLOW:
-                plan[i, j] = 0
-                if params["shared"]:
+        held = w.resident[i, static["model"]] > 0 if shared else agent["cache"] > 0
+        asked = plan[i, j] > 0 and agent["demand"] > 0
+        b = min(float(share[i, j]), 1.0 if held else static["ready"]) if asked else 0.0
+        if asked and rule in (EVICT_ON_OVERFLOW, CLIP):
+            arriving = agent["demand"] * agent["growth"]
+            if agent["context"] + b * arriving > static["window"]:
+                if rule == CLIP:
+                    b = min(b, max(0.0, static["window"] - agent["context"]) / arriving)
+                else:
+                    plan[i, j], b = 0, 0.0
                     w.fresh[i, static["model"]] -= 1
-                b = 0.0
-            elif rule == CLIP:
-                b = min(b, max(0.0, static["window"] - agent["context"]) / arriving)
         served[i, j] = b
 
 
 @inlined
-def _joules(w, i, j):
-    """Energy of serving all requests of agent j here, J."""
-    agent, static, params = w.agent[i, j], w.static[j], w.params[0]
-    out = agent["thought"] * (static["energy_out"] + static["energy_kv"] * agent["context"])
-    token = out + params["prompt_factor"] * agent["input"] * static["energy_in"]
-    return agent["demand"] * params["work_factor"] * token
+def _energy(w, i):
+    """Write the energy of serving all requests of each agent here, J."""
+    work_factor, prompt_factor = w.params[0]["work_factor"], w.params[0]["prompt_factor"]
+    for j in range(w.agent.shape[1]):
+        agent, static = w.agent[i, j], w.static[j]
+        out = agent["thought"] * (static["energy_out"] + static["energy_kv"] * agent["context"])
+        token = out + prompt_factor * agent["input"] * static["energy_in"]
+        w.joules[j] = agent["demand"] * work_factor * token
 
 
 @inlined
@@ -130,7 +135,6 @@ def _save_energy(w, i, served):
     """
     need, budget = 0.0, w.params[0]["budget"]
     for j in range(w.agent.shape[1]):
-        w.joules[j] = _joules(w, i, j)
         need += served[i, j] * w.joules[j]
     for position in range(w.hungry.shape[0]):
         if need <= budget:
@@ -142,6 +146,18 @@ def _save_energy(w, i, served):
             served[i, j] -= cut
             need -= cut * joules
     return need
+
+
+@inlined
+def _project(w, i, cache, share, plan, served, out):
+    """The feasible action of lane i, and the energy that it uses."""
+    if w.params[0]["plain"]:
+        _place_weights(w, i, cache, plan)
+    else:
+        _place(w, i, cache, share, plan)
+    _shares(w, i, share, plan, served)
+    _energy(w, i)
+    out[ENERGY, i] = _save_energy(w, i, served)
 
 
 # --- accuracy ---------------------------------------------------------------------------------------------------------
@@ -167,94 +183,77 @@ def _accuracy(w, j, kappa):
 
 
 @inlined
-def _advance_agent(w, i, j, cached, b):
-    """Context and age of thoughts after the slot (equations 12 and 13); eviction zeroes both."""
+def _switch(w, i, plan, out):
+    """Loads and evictions: of each agent's copy, or of each model where weights are shared."""
+    switching = loads = evictions = 0.0
+    shared = w.params[0]["shared"]
+    for k in range(w.model.shape[0] if shared else w.agent.shape[1]):
+        if shared:
+            model, change = w.model[k], int(w.fresh[i, k] > 0) - int(w.resident[i, k] > 0)
+            w.resident[i, k] = w.fresh[i, k]
+        else:
+            model, change = w.model[w.static[k]["model"]], plan[i, k] - w.agent[i, k]["cache"]
+            w.agent[i, k]["cache"] = plan[i, k]
+        switching += (model["switch"] if change > 0 else 0.0) + (model["evict"] if change < 0 else 0.0)
+        loads += change > 0
+        evictions += change < 0
+    if shared:
+        for j in range(w.agent.shape[1]):
+            w.agent[i, j]["cache"] = plan[i, j]
+    out[SWITCHING, i], out[LOADS, i], out[EVICTIONS, i] = switching, loads, evictions
+
+
+@inlined
+def _accumulate(w, i, j, here, paths):
+    """Context and age of thoughts after so many requests served here and paths bought (equations 12 and 13)."""
     agent, static, params = w.agent[i, j], w.static[j], w.params[0]
-    if not cached:
-        agent["context"] = agent["kappa"] = 0.0
-        return
-    requests = b * agent["demand"]
-    work = requests * params["work_factor"]
+    work = here * params["work_factor"] + paths
     if params["kappa_tokens"]:
         work *= agent["thought"]
-    context = agent["context"] + requests * agent["growth"]
+    context = agent["context"] + (here * agent["growth"] + paths * agent["thought"])
     kappa = max(agent["kappa"] + params["zeta"] * work - params["vanishing"], 0.0)
     if params["window_rule"] == SLIDE and context > static["window"]:
         kappa -= kappa * ((context - static["window"]) / context)
         context = static["window"]
-    agent["context"], agent["kappa"] = context, kappa
-
-
-@inlined
-def _switch(w, i, plan, out):
-    """Loads and evictions: of each agent's copy, or of each model where weights are shared."""
-    switching = loads = evictions = 0.0
-    if w.params[0]["shared"]:
-        for m in range(w.model.shape[0]):
-            model, before, after = w.model[m], w.resident[i, m] > 0, w.fresh[i, m] > 0
-            if after and not before:
-                switching += model["switch"]
-                loads += 1.0
-            if before and not after:
-                switching += model["evict"]
-                evictions += 1.0
-            w.resident[i, m] = w.fresh[i, m]
-    else:
-        for j in range(w.agent.shape[1]):
-            before, after = w.agent[i, j]["cache"], plan[i, j]
-            if after != before:
-                model = w.model[w.static[j]["model"]]
-                if after:
-                    switching += model["switch"]
-                    loads += 1.0
-                else:
-                    switching += model["evict"]
-                    evictions += 1.0
-    out[SWITCHING, i], out[LOADS, i], out[EVICTIONS, i] = switching, loads, evictions
+    resident = agent["cache"] > 0  # eviction zeroes both
+    agent["context"], agent["kappa"] = context if resident else 0.0, kappa if resident else 0.0
 
 
 @inlined
 def _memory(w, i):
     """Memory in use, GB."""
-    used = 0.0
-    if w.params[0]["shared"]:
+    used, shared = 0.0, w.params[0]["shared"]
+    if shared:
         for m in range(w.model.shape[0]):
-            if w.resident[i, m] > 0:
-                used += w.model[m]["memory"]
+            used += w.model[m]["memory"] if w.resident[i, m] > 0 else 0.0
     for j in range(w.agent.shape[1]):
         agent, static = w.agent[i, j], w.static[j]
-        if agent["cache"]:
-            if not w.params[0]["shared"]:
-                used += static["memory"]
-            used += static["kv"] * min(agent["context"], static["window"])
+        if not shared:
+            used += static["memory"] if agent["cache"] else 0.0
+        used += static["kv"] * min(agent["context"], static["window"]) if agent["cache"] else 0.0
     return used
 
 
 @inlined
-def _slot(w, i, cache, share, plan, served, out):
-    """Carry out one slot in lane i with a valid action, up to the next slot's demand."""
-    params, lane = w.params[0], w.lane[i]
-    _place(w, i, cache, share, plan)
-    _shares(w, i, share, plan, served)
-    out[ENERGY, i] = _save_energy(w, i, served)
+def _settle(w, i, plan, served, bought, sold, out):
+    """Carry out lane i's projected action, with paths bought and energy sold, up to the next slot's demand."""
+    params, lane, law = w.params[0], w.lane[i], w.params[0]["accuracy_model"]
+    paths, edge_factor, per_token = params["paths"], params["edge_factor"], params["token_factor"] > 0.0
+    edge_price, cloud_price, gflops = params["edge_price"], params["cloud_price"], params["gflops"]
     _switch(w, i, plan, out)
-    communication = compute = accuracy_cost = cloud = requests = local = correct = 0.0
+    communication = accuracy_cost = cloud = requests = local = correct = 0.0
+    compute = sold / gflops
     for j in range(w.agent.shape[1]):
-        agent, b, demand = w.agent[i, j], served[i, j], w.agent[i, j]["demand"]
-        joules = b * w.joules[j]
-        _advance_agent(w, i, j, plan[i, j], b)
-        agent["cache"] = plan[i, j]
+        agent, b, demand = w.agent[i, j], served[i, j], float(w.agent[i, j]["demand"])
+        _accumulate(w, i, j, b * demand, 0.0 if bought is None else float(bought[i, j]))
+        cloud += demand * paths * (1.0 - b) * cloud_price * (agent["input"] if per_token else 1.0)
+        communication += demand * edge_factor * b * edge_price * agent["input"]
+        compute += b * w.joules[j] / gflops
         requests += demand
-        if demand == 0:
-            continue
-        tokens = agent["input"] if params["token_factor"] > 0.0 else 1.0
-        cloud += demand * params["paths"] * (1.0 - b) * params["cloud_price"] * tokens
-        if b > 0.0:
+        local += b * demand
+        if law == PAPER or b > 0.0:  # an exponential costs more than a branch
             accuracy, unit_cost = _accuracy(w, j, agent["kappa"])
-            communication += demand * params["edge_factor"] * b * params["edge_price"] * agent["input"]
-            compute += joules / params["gflops"]
             accuracy_cost += unit_cost * demand * b
-            local += b * demand
             correct += accuracy * b * demand
     out[COMMUNICATION, i] = params["weight_communication"] * communication
     out[COMPUTE, i] = params["weight_compute"] * compute
@@ -264,6 +263,7 @@ def _slot(w, i, cache, share, plan, served, out):
     out[COST, i] = total + out[CLOUD, i]
     out[REQUESTS, i], out[LOCAL, i], out[CORRECT, i] = requests, local, correct
     out[MEMORY, i] = _memory(w, i)
+    out[ENERGY, i] += sold
     lane["time"] += 1
     out[DURATION, i], out[TIME, i] = 1.0, lane["time"]
     lane["done"] = lane["time"] >= params["horizon"]
@@ -274,75 +274,43 @@ def _slot(w, i, cache, share, plan, served, out):
 def _observe(w, i, obs):
     """Write lane i's observation: blocks of I entries, then free memory and time where asked."""
     params, count = w.params[0], w.agent.shape[1]
+    kappa_half, more = params["kappa_half"], params["more"]
     for j in range(count):
         agent, static = w.agent[i, j], w.static[j]
         obs[i, CACHE * count + j] = agent["cache"]
         obs[i, SEEN * count + j] = agent["seen"]
-        obs[i, KAPPA * count + j] = agent["kappa"] / (agent["kappa"] + params["kappa_half"])
+        obs[i, KAPPA * count + j] = agent["kappa"] / (agent["kappa"] + kappa_half)
         obs[i, SIZE * count + j] = static["share"]
         obs[i, INPUT * count + j] = agent["seen_input"] * INPUT_SCALE
-        if params["more"]:
+        if more:
             obs[i, CONTEXT * count + j] = min(agent["context"] / static["window"], 1.0)
-    if params["more"]:
+    if more:
         obs[i, 6 * count] = 1.0 - _memory(w, i) / params["capacity"]
         obs[i, 6 * count + 1] = w.lane[i]["time"] / params["horizon"]
 
 
-# --- entries ----------------------------------------------------------------------------------------------------------
+# --- entries: `world` stands for the arrays of `World` ----------------------------------------------------------------
 
 
 @compiled
-def reset_lanes(
-    lane, agent, resident, fresh, static, model, order, group, hungry, joules, rate, still, trace_count, trace_tokens,
-    params, mask, obs, out,
-):  # fmt: skip
+def reset_lanes(mask, obs, out, *world):
     """Start an episode, empty cache first, in every lane whose mask is set.
 
     Args:
-        lane: the arrays of `World`, in order, up to ``params``; seed and episode of each lane are set already.
-        agent: see `World`.
-        resident: see `World`.
-        fresh: see `World`.
-        static: see `World`.
-        model: see `World`.
-        order: see `World`.
-        group: see `World`.
-        hungry: see `World`.
-        joules: see `World`.
-        rate: see `World`.
-        still: see `World`.
-        trace_count: see `World`.
-        trace_tokens: see `World`.
-        params: see `World`.
         mask: (L,) bool.
         obs: (L, D) float32, written.
         out: (OUT_ROWS, L) float64, written: zeros.
+        *world: the arrays of `World`; seed and episode of each lane are set already.
     """
-    w = World(
-        lane,
-        agent,
-        resident,
-        fresh,
-        static,
-        model,
-        order,
-        group,
-        hungry,
-        joules,
-        rate,
-        still,
-        trace_count,
-        trace_tokens,
-        params,
-    )
-    for i in range(lane.shape[0]):
+    w = World(*world)
+    for i in range(w.lane.shape[0]):
         if mask[i]:
-            lane[i]["time"] = lane[i]["done"] = 0
-            for m in range(resident.shape[1]):
-                resident[i, m] = fresh[i, m] = 0
-            for j in range(agent.shape[1]):
-                agent[i, j]["cache"] = 0
-                agent[i, j]["context"] = agent[i, j]["kappa"] = 0.0
+            w.lane[i]["time"] = w.lane[i]["done"] = 0
+            for m in range(w.resident.shape[1]):
+                w.resident[i, m] = w.fresh[i, m] = 0
+            for j in range(w.agent.shape[1]):
+                w.agent[i, j]["cache"] = 0
+                w.agent[i, j]["context"] = w.agent[i, j]["kappa"] = 0.0
             out[:, i] = 0.0
             start_demand(w, i)
             draw_demand(w, i)
@@ -350,126 +318,80 @@ def reset_lanes(
 
 
 @compiled
-def observe_lanes(
-    lane,
-    agent,
-    resident,
-    fresh,
-    static,
-    model,
-    order,
-    group,
-    hungry,
-    joules,
-    rate,
-    still,
-    trace_count,
-    trace_tokens,
-    params,
-    obs,
-):
-    """Write the observation of every lane.
-
-    Args:
-        lane: the arrays of `World`, in order, up to ``params``.
-        agent: see `World`.
-        resident: see `World`.
-        fresh: see `World`.
-        static: see `World`.
-        model: see `World`.
-        order: see `World`.
-        group: see `World`.
-        hungry: see `World`.
-        joules: see `World`.
-        rate: see `World`.
-        still: see `World`.
-        trace_count: see `World`.
-        trace_tokens: see `World`.
-        params: see `World`.
-        obs: (L, D) float32, written.
-    """
-    w = World(
-        lane,
-        agent,
-        resident,
-        fresh,
-        static,
-        model,
-        order,
-        group,
-        hungry,
-        joules,
-        rate,
-        still,
-        trace_count,
-        trace_tokens,
-        params,
-    )
-    for i in range(lane.shape[0]):
+def observe_lanes(obs, *world):
+    """Write the observation of every lane, obs (L, D) float32."""
+    w = World(*world)
+    for i in range(w.lane.shape[0]):
         _observe(w, i, obs)
 
 
+@inlined
+def _check(w, cache, share, skip):
+    """(Lane, agent, code) of the first invalid entry, 1 for a cache bit and 2 for a share; else (0, 0, 0)."""
+    for i in range(w.lane.shape[0]):
+        if not skip[i]:
+            for j in range(w.agent.shape[1]):
+                if not 0 <= cache[i, j] <= 1:
+                    return i, j, 1
+                if not 0.0 <= share[i, j] <= 1.0:  # false for NaN
+                    return i, j, 2
+    return 0, 0, 0
+
+
 @compiled
-def step_lanes(
-    lane, agent, resident, fresh, static, model, order, group, hungry, joules, rate, still, trace_count, trace_tokens,
-    params, cache, share, skip, plan, served, obs, out,
-):  # fmt: skip
+def step_lanes(cache, share, skip, plan, served, obs, out, *world):
     """Carry out one slot in every lane that is not skipped.
 
     Args:
-        lane: the arrays of `World`, in order, up to ``params``.
-        agent: see `World`.
-        resident: see `World`.
-        fresh: see `World`.
-        static: see `World`.
-        model: see `World`.
-        order: see `World`.
-        group: see `World`.
-        hungry: see `World`.
-        joules: see `World`.
-        rate: see `World`.
-        still: see `World`.
-        trace_count: see `World`.
-        trace_tokens: see `World`.
-        params: see `World`.
         cache: (L, I) int8, requested cache bits.
-        share: (L, I) float32 or float64, requested local shares.
+        share: (L, I) float64, requested local shares.
         skip: (L,) bool, lanes that are left alone.
         plan: (L, I) int8, written: the cache after the projection.
         served: (L, I) float64, written: the local shares after the projection.
         obs: (L, D) float32, written.
         out: (OUT_ROWS, L) float64, written.
+        *world: the arrays of `World`.
 
     Returns:
-        (lane, agent, code) of the first invalid entry, 1 for a cache bit and 2 for a share, and then nothing was done;
-        else (0, 0, 0).
+        (lane, agent, code) of the first invalid entry, see `_check`, and then nothing was done; else (0, 0, 0).
     """
-    w = World(
-        lane,
-        agent,
-        resident,
-        fresh,
-        static,
-        model,
-        order,
-        group,
-        hungry,
-        joules,
-        rate,
-        still,
-        trace_count,
-        trace_tokens,
-        params,
-    )
-    for i in range(lane.shape[0]):
-        if not skip[i]:
-            for j in range(agent.shape[1]):
-                if not 0 <= cache[i, j] <= 1:
-                    return i, j, 1
-                if not 0.0 <= share[i, j] <= 1.0:  # false for NaN
-                    return i, j, 2
-    for i in range(lane.shape[0]):
-        if not skip[i]:
-            _slot(w, i, cache, share, plan, served, out)
-            _observe(w, i, obs)
-    return 0, 0, 0
+    w = World(*world)
+    invalid = _check(w, cache, share, skip)
+    if invalid[2] == 0:
+        for i in range(w.lane.shape[0]):
+            if not skip[i]:
+                _project(w, i, cache, share, plan, served, out)
+                _settle(w, i, plan, served, None, 0.0, out)
+                _observe(w, i, obs)
+    return invalid
+
+
+@compiled
+def project_lanes(cache, share, skip, plan, served, out, *world):
+    """The first half of a slot with a market: the feasible action of every lane and its energy; see `step_lanes`."""
+    w = World(*world)
+    invalid = _check(w, cache, share, skip)
+    if invalid[2] == 0:
+        for i in range(w.lane.shape[0]):
+            _project(w, i, cache, share, plan, served, out)
+    return invalid
+
+
+@compiled
+def settle_lanes(plan, served, bought, sold, obs, out, *world):
+    """The second half: carry the projected action out, with the paths that were traded.
+
+    Args:
+        plan: as `project_lanes` left it.
+        served: as `project_lanes` left it.
+        bought: (L, I) int64, extra paths of each agent; only resident agents may have some.
+        sold: (L,) float64, energy of the paths that each lane runs for others, J.
+        obs: (L, D) float32, written.
+        out: (OUT_ROWS, L) float64, as `project_lanes` left it; written.
+        *world: the arrays of `World`.
+    """
+    w = World(*world)
+    for i in range(w.lane.shape[0]):
+        _energy(w, i)
+        _settle(w, i, plan, served, bought, sold[i], out)
+        _observe(w, i, obs)

@@ -107,7 +107,7 @@ class Simulator:
         mask = self._everyone if mask is None else mask
         buffers = self.buffers()
         self.world.lane["episode"] += mask
-        kernel.reset_lanes(*self.world, mask, buffers.obs, buffers.out)
+        kernel.reset_lanes(mask, buffers.obs, buffers.out, *self.world)
         return buffers
 
     def step(
@@ -130,20 +130,46 @@ class Simulator:
         """
         buffers = buffers or self.buffers()
         skip = self._nobody if skip is None else skip
-        lane, agent, problem = kernel.step_lanes(
-            *self.world, cache, share, skip, buffers.plan, buffers.served, buffers.obs, buffers.out
+        found = kernel.step_lanes(
+            cache, share, skip, buffers.plan, buffers.served, buffers.obs, buffers.out, *self.world
         )
+        self._refuse(found, cache, share)
+        return buffers
+
+    def project(self, cache: NDArray[np.int8], share: NDArray[np.float64]) -> Buffers:
+        """The first half of a slot with a market: the feasible action of every lane, and the energy it uses.
+
+        Raises:
+            InvalidInputError: an entry is NaN or out of range; then nothing has changed.
+        """
+        buffers = self.buffers()
+        found = kernel.project_lanes(cache, share, self._nobody, buffers.plan, buffers.served, buffers.out, *self.world)
+        self._refuse(found, cache, share)
+        return buffers
+
+    def settle(self, buffers: Buffers, bought: NDArray[np.int64], sold: NDArray[np.float64]) -> None:
+        """The second half: carry out a projected action.
+
+        Args:
+            buffers: from `project`; the rest of them is written.
+            bought: (L, I) extra paths of each agent.
+            sold: (L,) energy that each lane spends on paths it sold, J.
+        """
+        kernel.settle_lanes(buffers.plan, buffers.served, bought, sold, buffers.obs, buffers.out, *self.world)
+
+    def _refuse(self, found: tuple[int, int, int], cache: NDArray[np.int8], share: NDArray[np.floating[Any]]) -> None:
+        """Raise for the first invalid entry that the kernel found, if any."""
+        lane, agent, problem = found
         if problem:
             where = f"[{agent}]" + ("" if self.lanes == 1 else f" of lane {lane}")
             if problem == 1:
                 raise InvalidInputError.of(f"cache{where}", "0 or 1", cache[lane, agent])
             raise InvalidInputError.of(f"local_share{where}", "a number in [0, 1]", float(share[lane, agent]))
-        return buffers
 
     def observe(self) -> NDArray[np.float32]:
         """(L, D) observations of the slots to be decided."""
         obs = np.zeros((self.lanes, self.width), np.float32)
-        kernel.observe_lanes(*self.world, obs)
+        kernel.observe_lanes(obs, *self.world)
         return obs
 
     def done(self) -> NDArray[np.bool_]:

@@ -74,7 +74,7 @@ class Workload:
         lane["seed"], lane["episode"] = seed, number
         tokens = [np.zeros(shape) for _ in range(3)]
         requests = np.zeros(shape, np.int32)
-        write_episode(*self._world, requests, *tokens)
+        write_episode(requests, *tokens, *self._world)
         return Demand(requests, *tokens)
 
 

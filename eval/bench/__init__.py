@@ -10,7 +10,8 @@ from importlib.metadata import version
 from typing import Any
 
 from ...envs.core.errors import InvalidInputError
-from .rows import GROUPS, Row, failed
+from .groups import GROUPS
+from .rows import Row, failed
 from .timing import Budget
 
 __all__ = ["GROUPS", "Budget", "Row", "as_json", "failed", "machine", "run_bench"]

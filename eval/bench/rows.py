@@ -1,8 +1,8 @@
-"""The table: groups of measurements, each in one interleaved run, and the rows they give with their targets."""
+"""The rows of the table with their targets, and the groups of age of information, each in one interleaved run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -58,7 +58,8 @@ def failed(rows: list[Row]) -> list[Row]:
     return [row for row in rows if row.met is False and not row.machine]
 
 
-def _speed(rates: Rates, name: str, what: str, target: float | None = None, unit: str = "decisions/s") -> Row:
+def speed_row(rates: Rates, name: str, what: str, target: float | None = None, unit: str = "decisions/s") -> Row:
+    """A speed, with its multiple of plain Python where that ran beside it."""
     plain = ratio(rates, name, PLAIN) if PLAIN in rates and name != PLAIN else None
     return Row(what, speed(rates, name), unit, target, machine=True, plain=plain)
 
@@ -78,16 +79,16 @@ def event_stream(budget: Budget) -> Iterator[Row]:
     } | {f"lanes {n}": loads.event_stream(params, n, warmup) for n in widths}
     rates = measure(running, budget)
     ours, size = f"lanes {lanes}", f"{lanes} lanes × 20 devices"
-    yield _speed(rates, ours, f"event stream make_vec, {size}", 3e6)
+    yield speed_row(rates, ours, f"event stream make_vec, {size}", 3e6)
     yield Row(f"the same over {PLAIN} with a heap of events", ratio(rates, ours, PLAIN), target=4.0)
     yield Row(f"the same over {lanes} scalar envs in SyncVectorEnv", ratio(rates, ours, "sync"), target=15.0)
     yield Row("the same, full info, over the raw kernel loop", ratio(rates, ours, "kernel"), target=0.8)
-    yield _speed(rates, "kernel", f"raw kernel loop, {size}")
+    yield speed_row(rates, "kernel", f"raw kernel loop, {size}")
     for n in widths:
         if n != lanes:
-            yield _speed(rates, f"lanes {n}", f"event stream make_vec, {n} lane{'s' if n > 1 else ''}")
-    yield _speed(rates, "sync", f"SyncVectorEnv, {size}")
-    yield _speed(rates, PLAIN, f"{PLAIN}, {min(lanes, _PLAIN_LANES)} lanes × 20 devices")
+            yield speed_row(rates, f"lanes {n}", f"event stream make_vec, {n} lane{'s' if n > 1 else ''}")
+    yield speed_row(rates, "sync", f"SyncVectorEnv, {size}")
+    yield speed_row(rates, PLAIN, f"{PLAIN}, {min(lanes, _PLAIN_LANES)} lanes × 20 devices")
 
 
 def background(budget: Budget) -> Iterator[Row]:
@@ -100,7 +101,7 @@ def background(budget: Budget) -> Iterator[Row]:
         budget,
     )
     what = f"single-device make_vec, {budget.lanes} lanes, 19 scripted devices"
-    yield _speed(rates, "events", what, 5e6, "events/s")
+    yield speed_row(rates, "events", what, 5e6, "events/s")
 
 
 def scalar(budget: Budget) -> Iterator[Row]:
@@ -116,7 +117,7 @@ def scalar(budget: Budget) -> Iterator[Row]:
     for preset, target in (("single", 1.0), ("paper", 0.25)):
         yield Row(f"gymnasium.make over CartPole-v1, preset {preset}", ratio(rates, preset, "CartPole-v1"), "", target)
     for name in rates:
-        yield _speed(rates, name, f"gymnasium.make, {name}", unit="steps/s")
+        yield speed_row(rates, name, f"gymnasium.make, {name}", unit="steps/s")
 
 
 def pettingzoo(budget: Budget) -> Iterator[Row]:
@@ -133,8 +134,8 @@ def pettingzoo(budget: Budget) -> Iterator[Row]:
     )
     yield Row("bare AEC, 20 devices, over a do-nothing AEC", ratio(rates, "aec", "idle"), "", 0.4)
     yield Row("the same over one without books of rewards", ratio(rates, "aec", "bookless"))
-    yield _speed(rates, "aec", "bare AEC, 20 devices")
-    yield _speed(rates, "parallel", "Parallel, 20 devices")
+    yield speed_row(rates, "aec", "bare AEC, 20 devices")
+    yield speed_row(rates, "parallel", "Parallel, 20 devices")
 
 
 def devices(budget: Budget) -> Iterator[Row]:
@@ -179,10 +180,4 @@ def learners(budget: Budget) -> Iterator[Row]:
         except MissingExtraError as error:
             yield Row(what, None, "decisions/s", note=str(error))
         else:
-            yield _speed(rates, what, what)
-
-
-GROUPS: dict[str, Callable[[Budget], Iterator[Row]]] = {
-    function.__name__: function
-    for function in (event_stream, background, scalar, pettingzoo, devices, memory, resets, learners)
-}
+            yield speed_row(rates, what, what)

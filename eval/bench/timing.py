@@ -29,6 +29,7 @@ class Budget:
         devices: devices of the largest system.
         warmup: decisions per lane before the first window.
         memory: decisions over which memory must stay flat.
+        unit_agents: unit agents of the largest auction.
     """
 
     windows: int = 15
@@ -37,11 +38,12 @@ class Budget:
     devices: int = 10_000
     warmup: int = 200
     memory: int = 100_000_000
+    unit_agents: int = 1_000_000
 
     @classmethod
     def quick(cls) -> Budget:
         """A smoke run: the same table, with figures that mean little."""
-        return cls(windows=3, seconds=0.01, lanes=64, devices=1_000, warmup=20, memory=1_000_000)
+        return cls(windows=3, seconds=0.01, lanes=64, devices=1_000, warmup=20, memory=1_000_000, unit_agents=20_000)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ MODULES = [
     for info in pkgutil.walk_packages(package.__path__, package.__name__ + ".")
 ]
 WITH_EXAMPLES = {f"edgewise.envs.aoi_offload.{name}" for name in ("env", "game", "stream")}
-WITH_EXAMPLES |= {"edgewise.envs.model_caching.dutch_clock"}
+WITH_EXAMPLES |= {f"edgewise.envs.model_caching.{name}" for name in ("dutch_clock", "env", "game")}
 
 
 def needs_ray(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import gymnasium
@@ -12,12 +13,14 @@ from edgewise.cli.main import main
 from edgewise.envs.aoi_offload.game import AoIOffloadAEC
 from edgewise.envs.aoi_offload.params import AoIParams
 from edgewise.envs.core.errors import InvalidInputError, MissingExtraError
+from edgewise.envs.edge_experts.env import ExpertRouteVectorEnv
+from edgewise.envs.model_caching.params import CachingParams
 from edgewise.eval import bench
-from edgewise.eval.bench import loads, rows, timing
+from edgewise.eval.bench import loads, plain, rows, systems, timing
 from edgewise.eval.bench.heap import HeapGame
 from edgewise.eval.bench.idle import IdleAEC
 
-TINY = timing.Budget(windows=2, seconds=0.001, lanes=4, devices=40, warmup=2, memory=2_000)
+TINY = timing.Budget(windows=2, seconds=0.001, lanes=4, devices=40, warmup=2, memory=2_000, unit_agents=2_000)
 
 
 # --- plain Python -----------------------------------------------------------------------------------------------------
@@ -135,6 +138,14 @@ LOADS = {
     "Parallel": (lambda: loads.parallel(1), 1),
     "resets": (lambda: loads.resets("paper"), 1),
     "lane resets": (lambda: loads.lane_resets(3), 3),
+    "caching": (lambda: systems.caching_lanes(3, 1), 3),
+    "caching scalar": (lambda: systems.caching_scalar(1), 1),
+    "caching Parallel": (lambda: systems.caching_parallel(False, 1), 5),
+    "caching market": (lambda: systems.caching_parallel(True, 1), 5),
+    "caching plain": (lambda: plain.caching_slots(CachingParams.make("stationary"), 1), 16),
+    "auction": (lambda: systems.auctions(40, 0.01), 1),
+    "routing": (lambda: systems.routing(3, 1), 3),
+    "routing plain": (lambda: plain.routed_prompts(ExpertRouteVectorEnv(1)._system, 1), 16),
 }
 
 
@@ -251,6 +262,40 @@ def test_every_target_of_the_speed_table_has_its_row(monkeypatch):
     assert all("1024" in row.what for row in found if row.machine)
     assert "10000 devices over 20 (64 lanes, 2 edges)" in found[8].what
     assert "100,000,000" in found[9].what
+
+
+def test_caching_market_and_routing_have_their_targets(monkeypatch):
+    monkeypatch.setattr(systems, "measure", lambda running, budget: {name: np.ones(2) for name in running})
+    for name in ("caching_lanes", "caching_scalar", "caching_parallel", "auctions", "routing"):
+        monkeypatch.setattr(systems, name, lambda *_: None)
+    for name in ("caching_slots", "routed_prompts"):
+        monkeypatch.setattr(systems, name, lambda *_: "a load")
+    found = [
+        row for row in bench.run_bench(timing.Budget(), ["caching", "market", "experts"]) if row.target is not None
+    ]
+    assert [(row.target, row.unit, row.at_most, row.machine) for row in found] == [
+        (3e5, "slots/s", False, True),
+        (50.0, "", False, False),
+        (2e4, "slots/s", False, True),
+        (0.5, "s", True, True),
+        (5e5, "prompts/s", False, True),
+        (30.0, "", False, False),
+    ]
+    assert "1024 lanes" in found[0].what
+    assert "1,000,000 unit agents" in found[3].what
+
+
+def test_the_guide_tells_every_group():
+    guide = (Path(bench.__file__).parents[2] / "docs" / "guides" / "benchmarks.md").read_text()
+    rows_of_the_guide = [line.split("`")[1] for line in guide.splitlines() if line.startswith("| `")]
+    assert sorted(rows_of_the_guide) == sorted(bench.GROUPS)
+
+
+def test_without_a_checkout_the_ratios_say_what_is_missing(monkeypatch, tmp_path):
+    monkeypatch.setattr(plain, "_ORACLES", tmp_path)
+    found = [row for row in bench.run_bench(TINY, ["caching", "experts"]) if row.value is None]
+    assert [(row.target, row.note) for row in found] == [(50.0, plain.MISSING), (30.0, plain.MISSING)]
+    assert not bench.failed(found)
 
 
 def test_met_and_failed():

@@ -29,7 +29,10 @@ def stream_key(seed, episode, stream, agent):
 
 
 def uniform(key, counter):
-    return ((mix(key + GOLDEN * (counter + 1) & MASK) >> 11) + 0.5) * 2.0**-53
+    z = key + GOLDEN * (counter + 1) & MASK
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & MASK  # `mix`, without the call
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB & MASK
+    return (((z ^ (z >> 31)) >> 11) + 0.5) * 2.0**-53
 
 
 def poisson(u, mean):
@@ -186,15 +189,19 @@ class Reference:
         prompt = 1.0 if self.per_token else 0.0
         return self.demand[i] * self.work_factor * (out + prompt * self.input_now[i] * self.energy_in[i])
 
-    def step(self, cache, share):
-        """Carry out one slot; returns cost, its five terms, the other figures, and the projected action."""
+    def step(self, cache, share, bought=None, sold=0.0):
+        """Carry out one slot; returns cost, its five terms, the other figures, and the projected action.
+
+        With a market, `bought` are the extra paths of every agent and `sold` is the energy spent on paths of others.
+        """
         p = self.p
         plan, served, energy, joules, before, held = self.project(cache, share)
         switching, loads, evictions = self.switch(plan, before, held)
-        communication = compute = accuracy_cost = cloud = requests = local = correct = 0.0
+        communication = accuracy_cost = cloud = requests = local = correct = 0.0
+        compute = sold / p.gpu_gflops
         for i in self.ids:
             b, demand = served[i], self.demand[i]
-            self.accumulate(i, plan[i], b)
+            self.accumulate(i, plan[i], b, bought[i] if bought else 0)
             requests += demand
             if not demand:
                 continue
@@ -211,7 +218,7 @@ class Reference:
         terms = (switching, p.weight_communication * communication, p.weight_compute * compute,
                  p.weight_accuracy * accuracy_cost, p.weight_cloud * cloud)  # fmt: skip
         cost = terms[0] + terms[1] + terms[2] + terms[3] + terms[4]
-        figures = (loads, evictions, requests, local, correct, energy, self.memory_in_use())
+        figures = (loads, evictions, requests, local, correct, energy + sold, self.memory_in_use())
         self.time += 1
         self.draw()
         return cost, terms, figures, plan, served
@@ -234,17 +241,22 @@ class Reference:
                     evictions += 1.0
         return cost, loads, evictions
 
-    def accumulate(self, i, cached, b):
+    def path_joules(self, i):
+        """Energy of one path of an agent."""
+        out = self.thought_now[i] * (self.energy_out[i] + self.energy_kv[i] * self.context[i])
+        return out + (self.input_now[i] * self.energy_in[i] if self.per_token else 0.0)
+
+    def accumulate(self, i, cached, b, paths):
         """Context and age of thoughts."""
         p = self.p
         if not cached:
             self.context[i] = self.kappa[i] = 0.0
             return
         requests = b * self.demand[i]
-        work = requests * self.work_factor
+        work = requests * self.work_factor + paths
         if p.kappa_unit == "tokens":
             work *= self.thought_now[i]
-        context = self.context[i] + requests * self.growth_now[i]
+        context = self.context[i] + (requests * self.growth_now[i] + paths * self.thought_now[i])
         kappa = max(self.kappa[i] + p.zeta * work - p.vanishing, 0.0)
         if p.window_rule == "slide" and context > self.window[i]:
             kappa -= kappa * ((context - self.window[i]) / context)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import gymnasium
 import numpy as np
 import pytest
@@ -17,61 +14,10 @@ from edgewise.envs.edge_experts.instance import Instance, Link, Prompts
 from edgewise.envs.edge_experts.params import RouteParams
 from edgewise.envs.edge_experts.route_system import RouteSystem
 from edgewise.envs.edge_experts.synthetic import DELAY_BUDGETS, synthetic
+from edgewise.eval.bench.plain import route_reference
 
 ID = "edgewise/ExpertRoute-v0"
 MID = DELAY_BUDGETS["mid"]
-
-
-def load_reference():
-    path = Path(__file__).parents[2] / "oracles" / "edge_experts.py"
-    spec = importlib.util.spec_from_file_location("oracle_edge_experts", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.Reference
-
-
-Reference = load_reference()
-
-
-def reference(system, seed):
-    """A plain-Python lane with the numbers of a system."""
-    instance, params, table = system.instance, system.params, costs(system.instance)
-    numbers = system.tables.params[0]
-    equal = np.ptp(instance.prompts.weight) == 0
-    return Reference(
-        seed,
-        upload=table.upload.tolist(),
-        compute=(table.prefill + table.decode).tolist(),
-        download=table.download.tolist(),
-        energy=table.energy.tolist(),
-        quality=instance.prompts.Q.tolist(),
-        logit=system.tables.logit.tolist(),
-        head=system.tables.head.tolist(),
-        category=instance.prompts.category.tolist(),
-        weight=None if equal else instance.prompts.weight.tolist(),
-        device=instance.device_index().tolist(),
-        rtt=[expert.link.rtt for expert in instance.experts],
-        tau=None if not numbers["delays"] else system.tables.tau.tolist(),
-        rate=params.rate,
-        queues=params.queues,
-        dynamic=params.dynamic,
-        p_fail=params.p_fail,
-        p_repair=params.p_repair,
-        best=params.aggregation == "best",
-        bernoulli=params.quality == "bernoulli",
-        objective=params.objective,
-        penalty=params.constraints == "penalty",
-        energy_price=params.energy_price,
-        delay_price=params.delay_price,
-        energy_unit=float(numbers["energy_unit"]),
-        energy_budget=float(numbers["energy_budget"]),
-        hard=params.hard_budget,
-        gate_energy=params.gate_energy,
-        idle_watts=float(numbers["idle_watts"]),
-        t_gate=instance.budgets.t_gate,
-        t_agg=instance.budgets.t_agg,
-        horizon=system.horizon,
-    )
 
 
 def random_instance(rng, n=5, prompts=40):
@@ -120,7 +66,7 @@ def test_the_kernel_equals_plain_python_bit_for_bit(fields):
         system = RouteSystem(instance, RouteParams.make(**fields), 2, horizon)
         seeds = [seed, 2**64 - 1 - seed]
         system.seed(np.array(seeds, np.uint64))
-        lanes = [reference(system, s) for s in seeds]
+        lanes = [route_reference(system, s) for s in seeds]
         k, nobody = system.params.k, np.zeros(2, bool)
         for _ in range(2):  # episodes
             batch = system.reset(np.ones(2, bool))
