@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -91,13 +91,13 @@ def evaluate_run(
         budget=budget,
         game=game,
         static=static,
-        checkpoint=run.checkpoint(checkpoint).name,
         command=sys.argv if command is None else command,
         progress=progress or (lambda text: None),
     )
     if static is not None and run.config.env.family != "model_caching":
         raise InvalidInputError("--static is for runs of the family model_caching")
     family.check(run.config, request)
+    request = replace(request, checkpoint=run.checkpoint(checkpoint).name)
     policy, config = load_policy(run_dir, checkpoint)
     evaluation = family.evaluate(policy, config, request)
     if write:
