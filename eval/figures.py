@@ -141,7 +141,7 @@ def learning_curve(steps: Sequence[float], ages: Sequence[float], levels: Sequen
         low, high = min([*tail, *lines]), max([*np.quantile(tail, [0.95]), *lines])
         pad = 0.08 * max(high - low, 0.02 * high)
         ax.set_ylim(low - pad, high + pad)
-        _decisions_axis(ax)
+        decisions_axis(ax)
         ax.set_ylabel("mean age (s)")
         legend_above(ax, 3 if len(levels) < 3 else 2)
 
@@ -159,7 +159,7 @@ def ratio_trajectory(steps: Sequence[float], ratios: Sequence[float], levels: Se
         ax.plot(steps[-1:], ratios[-1:], "o", color=LEARNER, markersize=4.5)
         for level in levels:
             level.draw(ax)
-        _decisions_axis(ax)
+        decisions_axis(ax)
         ax.set_ylabel("ratio λ (s)")
         legend_above(ax)
 
@@ -180,7 +180,8 @@ def legend_above(ax: Axes, columns: int = 3) -> None:
     )
 
 
-def _decisions_axis(ax: Axes) -> None:
+def decisions_axis(ax: Axes) -> None:
+    """Label the horizontal axis with training decisions."""
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
     ax.xaxis.set_major_formatter(EngFormatter(sep=""))

@@ -13,7 +13,7 @@ from .nash_results import Exploitability
 from .results import Evaluation, Game, Score
 from .verdicts import target_name, verdict
 
-_STYLES = {"good": "green", "plain": "bold", "bad": "bold red"}
+STYLES = {"good": "green", "plain": "bold", "bad": "bold red"}
 
 
 @contextlib.contextmanager
@@ -52,7 +52,7 @@ def print_evaluation(evaluation: Evaluation, console: Any = None) -> None:
         line = f"learned wait integrated over the service law: mean age {evaluation.quadrature.mean_age:.6f} s"
         console.print(text(f"{line} ({signed(evaluation.quadrature.gap)} from the optimum)"))
     result = verdict(evaluation)
-    console.print(text(result["text"], style=_STYLES[result["tone"]]))
+    console.print(text(result["text"], style=STYLES[result["tone"]]))
 
 
 def _ranked(evaluation: Evaluation) -> list[tuple[Score, str]]:
@@ -65,11 +65,11 @@ def _ranked(evaluation: Evaluation) -> list[tuple[Score, str]]:
 def _device_tables(evaluation: Evaluation) -> list[Any]:
     """Ages, and details, of one learning device's run."""
     text = require("rich.text", "cli").Text
-    ages = _table(
+    ages = make_table(
         f"{evaluation.whose}, {evaluation.n_seeds} seeds × {evaluation.horizon:g} s, {evaluation.decision} decisions",
         ("policy", "age, s", "95 %", "learner", "against it"),
     )
-    details = _table("", ("rule", "papers'", "peak", "wait, s", "dropped", "places, %"))
+    details = make_table("", ("rule", "papers'", "peak", "wait, s", "dropped", "places, %"))
     for score, style in _ranked(evaluation):
         ages.add_row(*map(text, _age_cells(score)), style=style)
         details.add_row(*map(text, _detail_cells(score)), style=style)
@@ -82,12 +82,14 @@ def _device_tables(evaluation: Evaluation) -> list[Any]:
 def _game_tables(evaluation: Evaluation, game: Game) -> list[Any]:
     """Ages over both horizons, details, and the Nash check of a game."""
     text = require("rich.text", "cli").Text
-    ages = _table(
+    ages = make_table(
         f"all {game.n_devices} devices, drop {game.drop}: {game.stretch_seeds} seeds × {game.stretch_horizon:g} s, and "
         f"{evaluation.n_seeds} episodes × {evaluation.horizon:g} s",
         ("policy", "age, s", "95 %", "learner", "against it", "episodes, s", "95 %"),
     )
-    details = _table("", ("rule", "papers'", "in episodes", "worst device", "peak", "wait, s", "dropped", "places, %"))
+    details = make_table(
+        "", ("rule", "papers'", "in episodes", "worst device", "peak", "wait, s", "dropped", "places, %")
+    )
     for score, style in _ranked(evaluation):
         far = score.stretch
         assert far is not None
@@ -107,7 +109,7 @@ def _game_tables(evaluation: Evaluation, game: Game) -> list[Any]:
 def _nash_table(game: Game, check: Exploitability) -> Any:
     """What every sampled device could gain, and what the scripted pair offers."""
     text = require("rich.text", "cli").Text
-    table = _table(
+    table = make_table(
         f"deviating alone: {check.n_seeds} fresh seeds × {check.horizon:g} s after a screening of {check.screened}",
         ("device", "age, s", "95 %", "gain", "95 %", "what it plays"),
     )
@@ -124,7 +126,8 @@ def _nash_table(game: Game, check: Exploitability) -> Any:
     return table
 
 
-def _table(title: str, headers: tuple[str, ...]) -> Any:
+def make_table(title: str, headers: tuple[str, ...]) -> Any:
+    """An empty ``rich`` table whose first column stands to the left."""
     box = require("rich.box", "cli").SIMPLE_HEAD
     table = require("rich.table", "cli").Table(title=title or None, title_justify="left", box=box, padding=(0, 1, 0, 0))
     for index, header in enumerate(headers):

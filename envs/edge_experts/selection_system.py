@@ -92,7 +92,7 @@ class SelectionSystem(System):
         ranges.check(len(instance.categories))
         self.instance, self.lanes, self.once, self.reveal_gain = instance, lanes, once, reveal_gain
         self.energy_model: EnergyModel = energy_model
-        self._fixed, self._ranges = budgets, ranges
+        self._fixed, self.budget_range = budgets, ranges
         self._report = report_optimum
         self.horizon = check_horizon(horizon, "decisions")
         self.rows = (*_ROWS, ("", "f_opt")) if report_optimum else _ROWS  # type: ignore[misc]
@@ -146,7 +146,7 @@ class SelectionSystem(System):
     def _begin(self, lane: _Lane) -> None:
         lane.subset, lane.value, lane.time = 0, 0.0, 0.0
         if self._fixed is None:
-            lane.budgets = self._ranges.draw(self.instance.budgets, lane.seed, max(lane.episode, 0))
+            lane.budgets = self.budget_range.draw(self.instance.budgets, lane.seed, max(lane.episode, 0))
         else:
             lane.budgets = self._fixed
         if self._fixed is None or lane.constraints is None:
