@@ -208,7 +208,7 @@ class ExpertPolicy:
             ``{"action": int64}`` of shape () or (n,), with another axis of length k where a prompt has k experts.
         """
         batch = np.atleast_2d(np.asarray(observation, np.float32))
-        masked = {"action_masks": action_mask} if self._masks and action_mask is not None else {}
+        masked: dict[str, Any] = {"action_masks": action_mask} if self._masks and action_mask is not None else {}
         actions, _ = self._model.predict(batch, deterministic=True, **masked)
         found = np.asarray(actions, np.int64)
         return {"action": found if np.ndim(observation) == 2 else found[0]}

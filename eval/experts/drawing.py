@@ -59,7 +59,7 @@ def _cloud(ax: Axes, points: Sequence[Point], name: str, selections: bool) -> No
         here = sorted((p for p in points if p.kind == kind), key=lambda point: point.energy)
         places, heights = [getattr(p, name) for p in here], [p.quality for p in here]
         line = "-" if selections and kind != "scripted" else ""
-        hollow = {"markerfacecolor": "none", "markeredgewidth": 1.6} if kind == "reference" else {}
+        hollow: dict[str, Any] = {"markerfacecolor": "none", "markeredgewidth": 1.6} if kind == "reference" else {}
         if here:
             ax.plot(
                 places,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ...train.run_folder import RunFolder
@@ -11,7 +12,13 @@ from . import drawing
 from .results import ExpertsEvaluation, Row
 from .verdict import number, share, share_span, span, target_name, verdict
 
-_FILTERS = {"number": number, "span": span, "share": share, "share_span": share_span, "percent": percent}
+_FILTERS: dict[str, Callable[..., str]] = {
+    "number": number,
+    "span": span,
+    "share": share,
+    "share_span": share_span,
+    "percent": percent,
+}
 _WORST = 8  # pairs of budgets in the table of regrets
 
 

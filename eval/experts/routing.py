@@ -199,10 +199,15 @@ class Comparison:
             return None
         if not self.target.exact:
             return estimate(
-                [found.cost, found.duration], lambda cost, time, axis: (target - _value(cost, time, axis)) / target
+                [found.cost, found.duration],
+                lambda cost, time, axis: (self.target.value - _value(cost, time, axis)) / target,
             )
         samples = [best.cost, best.duration, found.cost, found.duration]
-        return estimate(samples, lambda *parts, axis: _value_difference(*parts, axis=axis) / target)
+
+        def missed(cost: Any, time: Any, other_cost: Any, other_time: Any, axis: int = -1) -> Any:
+            return _value_difference(cost, time, other_cost, other_time, axis) / target
+
+        return estimate(samples, missed)
 
 
 def _value_difference(cost: Any, time: Any, other_cost: Any, other_time: Any, axis: int = -1) -> Any:

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...envs.edge_experts.constraints import Constraints, EnergyModel, make_constraints
-from ...envs.edge_experts.costs import means
 from ...envs.edge_experts.instance import Budgets, Instance
 from ...envs.edge_experts.monotone import mask_of
 from ...envs.edge_experts.objective import value_of_quality
@@ -178,7 +177,8 @@ class Comparison:
         if subset:
             best = np.array(subset)[prompts.Q[:, list(subset)].argmax(axis=1)]
             np.add.at(found, (prompts.category, best), prompts.weight)
-        return found / np.maximum(self._share, 1e-300)[:, None]
+        shares: NDArray[np.float64] = found / np.maximum(self._share, 1e-300)[:, None]
+        return shares
 
     def budget_rows(self, chosen: Sequence[Subset]) -> list[BudgetRow]:
         """Optimum, selection and regret under every pair of budgets."""

@@ -20,27 +20,16 @@ def print_evaluation(evaluation: ExpertsEvaluation, console: Any) -> None:
         MissingExtraError: rich is not installed.
     """
     text = require("rich.text", "cli").Text
-    missing = (
-        "regret" if evaluation.mode == "select" else f"below the {target_name(evaluation).removeprefix('certified ')}"
-    )
-    table = make_table(
+    values = make_table(
         title(evaluation),
-        (
-            "policy",
-            f"value per {evaluation.unit}",
-            "95 %",
-            missing,
-            "95 %",
-            "learner minus it, 95 %",
-            "quality",
-            "J/prompt",
-            "delay, s",
-            "late",
-        ),
+        ("policy", f"value per {evaluation.unit}", "95 %", _missing(evaluation), "95 %", "learner minus it"),
     )
+    details = make_table("", ("policy", "quality", "J per prompt", "delay, s", "late"))
     for row in evaluation.rows:
-        table.add_row(*map(text, _cells(row)), style=_STYLES[row.kind])
-    console.print(table)
+        values.add_row(*map(text, _value_cells(row)), style=_STYLES[row.kind])
+        details.add_row(*map(text, _detail_cells(row)), style=_STYLES[row.kind])
+    console.print(values)
+    console.print(details)
     if evaluation.budgets:
         console.print(_worst(evaluation))
     if evaluation.target is not None:
@@ -57,19 +46,18 @@ def title(evaluation: ExpertsEvaluation) -> str:
     return f"{evaluation.instance}: {evaluation.n_seeds} seeds × {evaluation.horizon:g} prompts"
 
 
-def _cells(row: Row) -> list[str]:
-    return [
-        row.label,
-        number(row.value.estimate),
-        span(row.value),
-        share(row.shortfall),
-        share_span(row.shortfall),
-        span(row.difference),
-        f"{row.quality:.4f}",
-        f"{row.energy:.1f}",
-        f"{row.delay:.2f}",
-        "" if row.late is None else percent(row.late),
-    ]
+def _missing(evaluation: ExpertsEvaluation) -> str:
+    return "regret" if evaluation.mode == "select" else f"below the {target_name(evaluation).split()[1]}"
+
+
+def _value_cells(row: Row) -> list[str]:
+    missing = [share(row.shortfall), share_span(row.shortfall)]
+    return [row.label, number(row.value.estimate), span(row.value), *missing, span(row.difference)]
+
+
+def _detail_cells(row: Row) -> list[str]:
+    late = "" if row.late is None else percent(row.late)
+    return [row.label, f"{row.quality:.4f}", f"{row.energy:.1f}", f"{row.delay:.2f}", late]
 
 
 def _worst(evaluation: ExpertsEvaluation) -> Any:
