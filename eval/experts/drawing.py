@@ -27,7 +27,7 @@ def front(points: Sequence[Point], selections: bool) -> str:
     def paint(fig: Figure) -> None:
         for ax, (name, label) in zip(fig.subplots(1, 2, sharey=True), axes, strict=True):
             _cloud(ax, points, name, selections)
-            ax.set_xscale("log")
+            _log_axis(ax)
             ax.set_xlabel(label)
         fig.axes[0].set_ylabel("quality")
         handles, labels = fig.axes[0].get_legend_handles_labels()
@@ -39,6 +39,16 @@ def front(points: Sequence[Point], selections: bool) -> str:
         f"({best.label}) at {best.energy:.3g} J."
     )
     return draw("front", (WIDE[0], 4.2), paint, alt)
+
+
+def _log_axis(ax: Axes) -> None:
+    """A logarithmic axis with plain numbers that do not run into each other."""
+    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.xaxis.set_major_formatter(ScalarFormatter())
+    ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _cloud(ax: Axes, points: Sequence[Point], name: str, selections: bool) -> None:
@@ -80,15 +90,16 @@ def heat_maps(evaluation: ExpertsEvaluation) -> str:
     value, missed = (_table(grid, evaluation, name) for name in ("value", "regret"))
 
     def paint(fig: Figure) -> None:
-        for ax, table, title, scale, colour in zip(
+        for ax, table, title, scale, colour, text in zip(
             fig.subplots(1, 2),
             (value, 100.0 * missed),
             ("value of the selection", "regret to the optimum (%)"),
             (1.0, max(5.0, 100.0 * float(missed.max()))),
             (LEARNER, ACCENT),
+            ("{:.3f}", "{:.1f}"),
             strict=True,
         ):
-            _cells(ax, table, scale, colour, "{:.3f}" if title.startswith("value") else "{:.1f}")
+            _cells(ax, table, scale, colour, text)
             ax.set_title(title)
             ax.set_xticks(range(len(evaluation.energies)), evaluation.energies, rotation=20)
             ax.set_yticks(range(len(evaluation.delays)), evaluation.delays)
@@ -152,11 +163,11 @@ def regrets(evaluation: ExpertsEvaluation) -> str:
         optimum = np.array([row.optimum for row in evaluation.budgets])
         theirs = 100.0 * (1.0 - np.array(rule.per_seed) / np.maximum(optimum, 1e-12))
         ours = 100.0 * np.array([row.regret for row in evaluation.budgets])
-        ax.plot(energy, theirs, "x", color=MUTED, markersize=5, label=rule.label)
+        ax.plot(energy, theirs, "x", color=MUTED, markersize=5, label="best rule")
         ax.plot(energy, ours, "o", color=LEARNER, markersize=5, label="learner")
         mean = float(ours.mean())
         ax.axhline(mean, color=ACCENT, linewidth=1.4, linestyle="--", label=f"learner's mean {mean:.2f} %")
-        ax.set_xscale("log")
+        _log_axis(ax)
         ax.set(xlabel="energy budget (J)", ylabel="regret (%)")
         legend_above(ax)
 

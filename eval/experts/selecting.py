@@ -27,6 +27,7 @@ RULES = ("best_of_two", "greedy_density", "greedy_gain", "single_best", "greenes
 _LABELS = {"best_of_two": "better of the two greedy rules"}
 GRID_ENERGIES, GRID_DELAYS = 6, ("tight", "mid", "loose")
 Subset = tuple[int, ...]
+_ROUNDING = 1e-12  # values of one set, summed in another order, differ by less
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ def selections(policy: Any, env: ExpertsEnvConfig, instance: Instance, budgets: 
 
 def regret(value: float, optimum: float) -> float:
     """Share of the optimum that is missed; 0 where nothing can be had."""
-    return (optimum - value) / optimum if optimum > 0 else 0.0
+    missed = (optimum - value) / optimum if optimum > 0 else 0.0
+    return missed if abs(missed) > _ROUNDING else 0.0
 
 
 def score_selections(policy: Any, env: ExpertsEnvConfig, first_seed: int, drawn: int) -> dict[str, float]:

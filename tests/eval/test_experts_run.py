@@ -93,7 +93,7 @@ def test_a_run_is_trained_evaluated_and_reported(tmp_path):
     small = {"algorithm": "masked_ppo", "n_steps": 8, "batch_size": 64, "n_epochs": 1, "hidden": (8,)}
     for name, env in (("select", SELECT), ("route", ROUTE)):
         setup = TrainConfig(name=name, steps=256, env=env | {"num_envs": 8}, learner=small)
-        train(setup, tmp_path / name, score=score_checkpoint)
+        train(setup, tmp_path / name, evaluator=score_checkpoint)
         first = evaluate_run(tmp_path / name, seeds=3)
         again = evaluate_run(tmp_path / name, **family.repeat(first), write=False)
         assert family.result(first) == family.result(again)
