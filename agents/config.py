@@ -197,7 +197,9 @@ class AsyncFractionalConfig(HybridPolicyFields):
         ge=0,
         description="[-] least spread of the wait, share of its range (squashed: logit units)",
     )
-
+    min_scale_final: float | None = Field(
+        default=None, ge=0, description="[-] its value at the end of training; none: that of the beginning"
+    )
     averaging: float | None = Field(
         default=None,
         ge=0,

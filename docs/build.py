@@ -147,6 +147,8 @@ def parameters(dotted: str) -> str:
     for name, schema in load(dotted).model_json_schema()["properties"].items():
         if schema.keys() & {"$ref", "discriminator"}:
             continue  # a section: it has a table of its own
+        if "default" in schema and schema["default"] is None and "description" not in schema:
+            continue  # a physical field that may replace the preset's: the environment's page has it
         found = re.fullmatch(r"\[(.+?)\] (.*)", schema.get("description", ""))
         unit, meaning = found.groups() if found else ("-", schema.get("description", ""))
         default = schema.get("default")

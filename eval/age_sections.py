@@ -165,7 +165,10 @@ def _nash(evaluation: Evaluation, game: Game) -> list[Figure]:
     check = game.exploitability
     if check is None:
         return []
-    names = {game.equilibrium: "equilibrium of the fixed waits", game.cooperative: "cooperative optimum"}
+    names = {
+        game.equilibrium: "equilibrium of the fixed waits",
+        game.cooperative: "cooperative optimum of the fixed waits",
+    }
     scripted = [
         game_figures.Profile(names.get(row.label, row.label), evaluation.baseline(row.label).age, row.mean)
         for row in game.references

@@ -57,7 +57,7 @@ def _game_verdict(evaluation: Evaluation, game: Game) -> dict[str, str]:
     pair = [
         f"{compared(_difference(evaluation, label))} {name} (“{label}”)"
         for label, name in (
-            (game.cooperative, "the cooperative optimum"),
+            (game.cooperative, "the cooperative optimum of the fixed waits"),
             (game.equilibrium, "the equilibrium of the fixed waits"),
         )
     ]

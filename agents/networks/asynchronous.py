@@ -70,7 +70,6 @@ class HybridActor(nn.Module):
         family: law of the wait.
         init_mean: wait before training, as a share of its range.
         init_scale: its spread before training (of the logit for `squashed`).
-        min_scale: its least spread, which `clamp` keeps; 0: none.
         learn: which parts the law covers; the others count neither in log-probability nor in entropy.
     """
 
@@ -84,7 +83,6 @@ class HybridActor(nn.Module):
         family: Family = "squashed",
         init_mean: float = 0.1,
         init_scale: float = 1.0,
-        min_scale: float = 0.0,
         learn: Learn = "both",
     ) -> None:
         super().__init__()
@@ -99,7 +97,6 @@ class HybridActor(nn.Module):
         self.choice = StackedLinear(self.members, widths[-1], n_edges + 1, gain=0.01)
         self.location = StackedLinear(self.members, widths[-1], 2 if family == "beta" else 1, gain=0.01)
         nn.init.constant_(self.location.bias, first_location(family, init_mean))
-        self.least = math.log(min_scale) if min_scale > 0.0 else -math.inf
         self.log_scale = nn.Parameter(torch.full((self.members, 1), math.log(init_scale)))
         self.log_scale.requires_grad_(family != "beta" and learn != "server")
 
@@ -114,9 +111,10 @@ class HybridActor(nn.Module):
         return HybridDistribution(parameters.logits, law, (choice, wait))
 
     @torch.no_grad()
-    def clamp(self) -> None:
-        """Put the spread back to its least value: without exploration nothing is learned about waits."""
-        self.log_scale.clamp_(min=self.least)
+    def clamp(self, least: float) -> None:
+        """Keep the spread at `least` or above: without exploration nothing is learned about waits."""
+        if least > 0.0:
+            self.log_scale.clamp_(min=math.log(least))
 
     @torch.no_grad()
     def rescale(self, mean: Tensor, var: Tensor) -> None:

@@ -17,10 +17,13 @@ from .pricing import Chain, PricingSettings
 from .torch_learner import AsyncFractionalTorchLearner
 
 _MODEL = (
-    *("n_devices", "parameters", "ignored", "hidden", "family", "init_mean", "init_scale", "min_scale", "learn"),
+    *("n_devices", "parameters", "ignored", "hidden", "family", "init_mean", "init_scale", "learn"),
     *("averaging", "critic", "critic_hidden", "gru_width"),
 )
-_OWN = ("critic_lr", "fixed_wait", "server_rule", "critic_memory", "critic_lambda", "segment", "chain", "winsorise")
+_OWN = (
+    *("critic_lr", "min_scale", "fixed_wait", "server_rule", "critic_memory", "critic_lambda", "segment"),
+    *("chain", "winsorise"),
+)
 _PRICING = ("fractional", "ratio", "shared_ratio", "omega", "horizon", "gamma")
 
 
@@ -82,7 +85,8 @@ class AsyncFractionalAlgorithmConfig(PPOConfig):
         self.ignored: tuple[int, ...] = ()
         self.hidden: tuple[int, ...] = (64, 64)
         self.family: Family = "censored"
-        self.init_mean, self.init_scale, self.min_scale = 0.33, 0.15, 0.08
+        self.init_mean, self.init_scale = 0.33, 0.15
+        self.min_scale: Any = 0.08
         self.averaging: float | None = None
         self.learn: Learn = "both"
         self.fixed_wait, self.server_rule = "fixed:0", "jsq"
@@ -109,7 +113,8 @@ class AsyncFractionalAlgorithmConfig(PPOConfig):
                 ``critic_hidden``, ``gru_width``, ``critic_memory``, ``critic_lambda``, ``segment`` (critic); ``chain``
                 (None: ``system`` under a team objective), ``fractional``, ``ratio``, ``shared_ratio``, ``omega``,
                 ``horizon``, ``winsorise`` (pricing); ``n_devices``; and everything `PPOConfig.training` takes, of which
-                ``gamma`` is a discount per decision (None: not used) and ``lambda_`` a number or a schedule.
+                ``gamma`` is a discount per decision (None: not used) and ``lambda_`` a number or a schedule, as is
+                ``min_scale``.
         """
         for name in {*_OWN, *_MODEL, *_PRICING} & kwargs.keys():
             value = kwargs.pop(name)

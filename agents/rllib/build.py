@@ -14,7 +14,7 @@ from .algorithm import AsyncFractionalAlgorithmConfig
 from .module import game_shape
 
 _SAME_NAMES = (
-    *("parameters", "hidden", "family", "init_mean", "init_scale", "min_scale", "averaging", "learn", "server_rule"),
+    *("parameters", "hidden", "family", "init_mean", "init_scale", "averaging", "learn", "server_rule"),
     *("critic", "critic_memory", "critic_lambda", "gru_width", "chain", "winsorise"),
     *("fractional", "ratio", "shared_ratio", "omega", "horizon", "gamma"),
 )
@@ -67,7 +67,8 @@ def algorithm_config(
         entropy_coeff=section.ent_coef,
         grad_clip=section.max_grad_norm,
         critic_lr=section.critic_learning_rate,
-        lambda_=_lambda(section, total_steps),
+        lambda_=_linear(section.gae_lambda, section.gae_lambda_final, total_steps),
+        min_scale=_linear(section.min_scale, section.min_scale_final, total_steps),
         fixed_wait=f"fixed:{section.fixed_wait}",
         ignored=_IGNORED,
         critic_hidden=section.hidden,
@@ -77,11 +78,9 @@ def algorithm_config(
     return config
 
 
-def _lambda(section: AsyncFractionalConfig, total_steps: int) -> Any:
+def _linear(first: float, last: float | None, total_steps: int) -> Any:
     """A number, or a linear schedule over the training."""
-    if section.gae_lambda_final is None:
-        return section.gae_lambda
-    return [[0, section.gae_lambda], [total_steps, section.gae_lambda_final]]
+    return first if last is None else [[0, first], [total_steps, last]]
 
 
 def spaces_of(env_id: str, env_kwargs: Mapping[str, Any]) -> tuple[spaces.Box, spaces.Dict]:

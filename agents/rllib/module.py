@@ -72,7 +72,7 @@ class AsyncFractionalModule(TorchRLModule, InferenceOnlyAPI):
     """The actor of every device, and a critic of the whole system that env runners do without.
 
     ``model_config`` may hold: ``n_devices``; ``parameters``, ``ignored``, ``hidden``, ``family``, ``init_mean``,
-    ``init_scale``, ``min_scale``, ``learn`` of `HybridActor`; ``critic``, ``critic_hidden``, ``gru_width`` of
+    ``init_scale``, ``learn`` of `HybridActor`; ``critic``, ``critic_hidden``, ``gru_width`` of
     `EventCritic`. The critics ``table`` and ``lstd`` have no network: they are fitted by least squares, on features of
     the event table and of the own observation. With ``averaging`` the learner also keeps an average of the actor's
     weights (`PolynomialDecay`), which explores nothing and is what a greedy policy acts with.
@@ -89,7 +89,7 @@ class AsyncFractionalModule(TorchRLModule, InferenceOnlyAPI):
         edges, devices, self.first = game_shape(self.observation_space, self.action_space, config.get("n_devices"))
         self.n_edges, self.n_devices = edges, devices
         ignored = tuple(config.get("ignored", ()))
-        names = ("parameters", "hidden", "family", "init_mean", "init_scale", "min_scale", "learn")
+        names = ("parameters", "hidden", "family", "init_mean", "init_scale", "learn")
         chosen = {name: config[name] for name in names if name in config}
         self.actor = HybridActor(edges, devices, ignored=ignored, **chosen)
         averaging = config.get("averaging")

@@ -53,6 +53,7 @@ class AsyncFractionalTorchLearner(TorchLearner):
         self._decisions = 0
         self._entropy_coeff = Scheduler(fixed_value_or_schedule=config.entropy_coeff, framework=self.framework)
         self._lambda = Scheduler(fixed_value_or_schedule=config.lambda_, framework=self.framework)
+        self._min_scale = Scheduler(fixed_value_or_schedule=config.min_scale, framework=self.framework)
 
     def _own(self, module_id: str) -> AsyncFractionalModule:
         """A module without the wrapper of distributed learning."""
@@ -106,7 +107,7 @@ class AsyncFractionalTorchLearner(TorchLearner):
         """Step the optimizers, and keep the least spread of the waits."""
         super().apply_gradients(gradients_dict)
         for name, _ in self.module.items():
-            self._own(name).actor.clamp()
+            self._own(name).actor.clamp(float(self._min_scale.get_current_value()))
 
     def after_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
         """Move the schedules and the averages of the weights."""
@@ -120,6 +121,7 @@ class AsyncFractionalTorchLearner(TorchLearner):
     def _schedule(self, decisions: int) -> None:
         self._decisions = decisions
         self._entropy_coeff.update(timestep=decisions)
+        self._min_scale.update(timestep=decisions)
         self.pricing.lam = float(self._lambda.update(timestep=decisions))
 
     def get_state(

@@ -95,11 +95,12 @@ def raw_kernel(params: AoIParams, lanes: int, warmup: int) -> Load:
     simulator.seed(np.arange(lanes, dtype=np.uint64))
     simulator.reset()
     buffers, world = Buffers(lanes, simulator.width), simulator.world
-    truncated, nobody, until = np.zeros(lanes, bool), np.zeros(lanes, bool), simulator.until
+    truncated, nobody = np.zeros(lanes, bool), np.zeros(lanes, bool)
+    until, ends = simulator.until, np.full(lanes, _HORIZON)
     actions = [(a["server"], a["wait"][:, 0].astype(np.float64)) for a in batched_actions(params, lanes)]
 
     def step(action: Any) -> None:
-        kernel.step_lanes(*world, *action, nobody, until, buffers.obs, buffers.out, buffers.ints, truncated)
+        kernel.step_lanes(*world, *action, nobody, until, ends, buffers.obs, buffers.out, buffers.ints, truncated)
         if truncated.any():
             world.lane["episode"] += truncated
             kernel.reset_lanes(*world, truncated, until, buffers.obs, buffers.out, buffers.ints)

@@ -229,8 +229,8 @@ def test_a_game_without_a_check_says_how_to_do_it(tmp_path, build_game, game_run
 @pytest.mark.parametrize(
     ("objective", "age", "gain", "tone", "words"),
     [
-        ("team", 1.0, 0.3, "good", "below the cooperative optimum"),
-        ("team", 1.2, None, "plain", "above the cooperative optimum"),
+        ("team", 1.0, 0.3, "good", "below the cooperative optimum of the fixed waits"),
+        ("team", 1.2, None, "plain", "above the cooperative optimum of the fixed waits"),
         ("team", 1.9, 0.3, "bad", "above the equilibrium"),
         ("selfish", 1.7, 0.02, "good", "Near an equilibrium"),
         ("selfish", 1.0, 0.3, "bad", "Not an equilibrium"),

@@ -101,7 +101,7 @@ def test_it_counts_measures_and_starts_no_ray():
 @pytest.mark.parametrize(
     ("env", "changes"),
     [
-        (GAME, {"chain": "system", "gae_lambda_final": 0.9, "averaging": 3.0}),
+        (GAME, {"chain": "system", "gae_lambda_final": 0.9, "averaging": 3.0, "min_scale_final": 0.01}),
         (GAME, {"critic": "recurrent"}),
         (GAME, {"critic": "lstd", "parameters": "per_device", "learn": "wait", "horizon": 5.0, "anneal": False}),
         (GAME, {"critic": "centralised", "shared_ratio": True, "learn": "server", "gamma": 0.99}),
@@ -119,6 +119,23 @@ def test_continued_from_files_it_is_bit_for_bit_the_same_run(tmp_path, env, chan
     assert different(snapshots[4], again[2]) == []
     assert continued.steps == straight.steps
     continued.close()
+
+
+def test_the_least_spread_falls_along_its_schedule():
+    learner = make(init_scale=0.01, min_scale=0.2, min_scale_final=0.1, learning_rate=1e-9)
+    snapshots = train(learner, 4)
+    learner.close()
+    (name,) = [name for name in snapshots[0].tensors if name.endswith("log_scale") and "average" not in name]
+    spreads = [snapshot.tensors[name].exp().max().item() for snapshot in snapshots]
+    # the schedule moves after an update; a spread that was raised stays where it is, as the learning rate is nothing
+    assert spreads == pytest.approx([0.01, 0.2, 0.2, 0.2, 0.2])
+    lower = make(init_scale=0.01, min_scale=0.2, min_scale_final=0.1, learning_rate=1e-9)
+    state = snapshots[3]
+    state.tensors[name] = state.tensors[name] - 10.0
+    lower.restore(state)
+    (_, after) = train(lower, 1)
+    lower.close()
+    assert after.tensors[name].exp().max().item() == pytest.approx(0.2 - 0.1 * 3 / 10)
 
 
 def test_a_learner_that_has_gone_on_can_be_put_back():
