@@ -29,7 +29,7 @@ from .vec_env import SemiMarkovVecEnv
 
 Config = FractionalPPOConfig | MaskedPPOConfig
 CONFIGS: dict[str, type[Config]] = {"fractional_ppo": FractionalPPOConfig, "masked_ppo": MaskedPPOConfig}
-_SAMPLE_LANES, _SAMPLE_STEPS = 16, 200
+_SAMPLE_LANES, _SAMPLE_STEPS = 16, 64
 _BUDGET_COLUMNS = ("energy_left", "steps_left")
 
 
