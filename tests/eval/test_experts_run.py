@@ -83,7 +83,8 @@ def test_with_queues_only_a_bound_is_known():
     assert any(row.label == "shortest queue" for row in found.others)
 
 
-def test_a_run_is_trained_evaluated_and_reported(tmp_path):
+@pytest.mark.parametrize(("name", "env"), [("route", ROUTE), pytest.param("select", SELECT, marks=pytest.mark.slow)])
+def test_a_run_is_trained_evaluated_and_reported(tmp_path, name, env):
     pytest.importorskip("sb3_contrib", reason="needs the [sb3] extra")
     pytest.importorskip("jinja2", reason="needs the [eval] extra")
     from edgewise.eval.evaluate import evaluate_run, score_checkpoint
@@ -91,15 +92,14 @@ def test_a_run_is_trained_evaluated_and_reported(tmp_path):
     from edgewise.train.trainer import train
 
     small = {"algorithm": "masked_ppo", "n_steps": 8, "batch_size": 64, "n_epochs": 1, "hidden": (8,)}
-    for name, env in (("select", SELECT), ("route", ROUTE)):
-        setup = TrainConfig(name=name, steps=256, env=env | {"num_envs": 8}, learner=small)
-        train(setup, tmp_path / name, evaluator=score_checkpoint)
-        first = evaluate_run(tmp_path / name, seeds=3)
-        again = evaluate_run(tmp_path / name, **family.repeat(first), write=False)
-        assert family.result(first) == family.result(again)
-        page = write_report(tmp_path / name).read_text()
-        assert "Who answers what" in page
-        assert ("Over both budgets" in page) == (name == "select")
+    setup = TrainConfig(name=name, steps=256, env=env | {"num_envs": 8}, learner=small)
+    train(setup, tmp_path / name, evaluator=score_checkpoint)
+    first = evaluate_run(tmp_path / name, seeds=3)
+    again = evaluate_run(tmp_path / name, **family.repeat(first), write=False)
+    assert family.result(first) == family.result(again)
+    page = write_report(tmp_path / name).read_text()
+    assert "Who answers what" in page
+    assert ("Over both budgets" in page) == (name == "select")
 
 
 @pytest.mark.parametrize(
