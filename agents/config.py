@@ -61,6 +61,24 @@ class PPOConfig(HybridPolicyFields):
     vf_coef: float = Field(default=0.5, ge=0, description="[-] weight of the value loss")
 
 
+class MaskedPPOConfig(LearnerSection):
+    """Sb3-contrib's MaskablePPO: proximal policy optimisation that never takes a masked action."""
+
+    algorithm: Literal["masked_ppo"] = Field(default="masked_ppo", description="name of the learner")
+    n_steps: int = Field(default=32, ge=1, le=100_000, description="[-] decisions per lane and rollout")
+    batch_size: int = Field(default=512, ge=2, description="[-] minibatch of an update")
+    n_epochs: int = Field(default=10, ge=1, le=1000, description="[-] passes over a rollout")
+    learning_rate: float = Field(default=1e-3, gt=0, le=1, description="[-] Adam step")
+    anneal: bool = Field(default=True, description="lower the learning rate linearly to 0")
+    gamma: float = Field(default=1.0, ge=0, le=1, description="[-] discount per decision")
+    gae_lambda: float = Field(default=0.95, ge=0, le=1, description="[-] per decision")
+    clip_range: float = Field(default=0.2, gt=0, lt=1, description="[-] PPO clip")
+    vf_coef: float = Field(default=0.5, ge=0, description="[-] weight of the value loss")
+    ent_coef: float = Field(default=0.01, ge=0, description="[-] weight of the entropy bonus")
+    max_grad_norm: float = Field(default=0.5, gt=0, description="[-] gradient clip")
+    hidden: Widths = Field(default=(128, 128), description="[-] hidden layers of the actor and of the critic")
+
+
 Defect = Literal[
     "cumulative_absolute_cost",
     "doubled_area",
@@ -460,5 +478,5 @@ SINGLE_DEVICE_LEARNERS = frozenset({"async_fractional", "fractional_d3qn_ddpg", 
 CACHING_LEARNERS = frozenset({"t2drl"})
 """Learners that cache models."""
 
-EXPERT_LEARNERS: frozenset[str] = frozenset()
+EXPERT_LEARNERS = frozenset({"fractional_ppo", "masked_ppo"})
 """Learners that select experts or route prompts."""

@@ -17,6 +17,7 @@ from ..agents.config import (
     ClusterConfig,
     FractionalD3QNDDPGConfig,
     FractionalPPOConfig,
+    MaskedPPOConfig,
     PPOConfig,
     RecurrentD3QNPPOConfig,
     T2DRLConfig,
@@ -32,7 +33,8 @@ LearnerConfig = Annotated[
     | PPOConfig
     | AsyncFractionalConfig
     | RecurrentD3QNPPOConfig
-    | T2DRLConfig,
+    | T2DRLConfig
+    | MaskedPPOConfig,
     Field(discriminator="algorithm"),
 ]
 

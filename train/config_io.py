@@ -217,7 +217,7 @@ def _truth_value(model: type[BaseModel], content: dict[str, Any], prefix: str = 
         field = model.model_fields.get(name)
         if field is None:
             continue
-        if isinstance(value, bool) and field.annotation is not bool:
+        if isinstance(value, bool) and bool not in (field.annotation, *get_args(field.annotation)):
             return f"{prefix}{name}"
         if isinstance(value, dict):
             nested = list(_models(field.annotation))

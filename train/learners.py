@@ -78,6 +78,10 @@ def make_learner(config: TrainConfig) -> Learner:
         from ..agents.sb3.t2drl_learner import T2DRLLearner
 
         return T2DRLLearner(config.env.id, config.env.kwargs(), **settings)
+    if config.env.family == "edge_experts":
+        from ..agents.sb3.experts import ExpertLearner
+
+        return ExpertLearner(config.learner.algorithm, config.env.id, config.env.kwargs(), **settings)
     from ..agents.sb3.learner import SB3Learner
 
     return SB3Learner(config.learner.algorithm, config.env.id, config.env.kwargs(), **settings)

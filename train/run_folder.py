@@ -39,6 +39,7 @@ _PACKAGES = (
     "pydantic",
     "torch",
     "stable-baselines3",
+    "sb3-contrib",
     "ray",
     "safetensors",
 )

@@ -107,17 +107,19 @@ def make_constraints(
     found = Constraints((), energy, idle, delay, energy_model, budgets, None)
     if budgets.E_max is not None:
         rows.append(Constraint("energy", "J", found.energy_use, budgets.E_max))
-    rows += _delays(instance, budgets, found, costs(instance).delay)
-    memory = np.array([expert.mem_GB for expert in instance.experts])
-    on = instance.device_index()
+    rows += _delays(instance, budgets, found)
     for device, size in budgets.MEM.items():
-        here = np.where(on == instance.devices.index(device), memory, 0.0)
-        rows.append(Constraint(f"memory of {device}", "GB", _total(here), size))
+        rows.append(Constraint(f"memory of {device}", "GB", _total(_memory_on(instance, device)), size))
     if budgets.max_experts is not None:
         rows.append(Constraint("experts", "", _size, budgets.max_experts))
     compilable = budgets.tau is None or budgets.statistic == "category_mean"
     problem = _compile(instance, found) if compilable else None
     return Constraints(tuple(rows), energy, idle, delay, energy_model, budgets, problem)
+
+
+def _memory_on(instance: Instance, device: str) -> FloatArray:
+    """Memory (n,) that every expert takes on a device, GB."""
+    return np.array([expert.mem_GB if expert.device == device else 0.0 for expert in instance.experts])
 
 
 # Partial functions, not closures: environments are pickled with their instances.
@@ -135,7 +137,7 @@ def _sum_over(column: FloatArray, subset: int) -> float:
     return float(column[list(members(subset))].sum())
 
 
-def _delays(instance: Instance, budgets: Budgets, found: Constraints, delay: FloatArray) -> list[Constraint]:
+def _delays(instance: Instance, budgets: Budgets, found: Constraints) -> list[Constraint]:
     """One budget per category."""
     rows = []
     for c, limit in enumerate(budgets.tau or ()):
@@ -143,7 +145,7 @@ def _delays(instance: Instance, budgets: Budgets, found: Constraints, delay: Flo
         if budgets.statistic == "category_mean":
             use: SetFunction = partial(found.delay_use, category=c)
         elif here.any():
-            use = _over_prompts(delay[here], instance.prompts.weight[here], budgets)
+            use = _over_prompts(costs(instance).delay[here], instance.prompts.weight[here], budgets)
         else:
             continue
         rows.append(Constraint(f"delay of {instance.categories[c]}", "s", use, limit))
@@ -181,16 +183,13 @@ def _compile(instance: Instance, found: Constraints) -> Callable[[FloatArray], P
         limits.append(padded(budgets.E_max))
         if top:
             peak_row, peak = 0, found.energy
-    on = instance.device_index()
-    memory = np.array([expert.mem_GB for expert in instance.experts])
     for device, size in budgets.MEM.items():
-        loads.append(np.where(on == instance.devices.index(device), memory, 0.0))
+        loads.append(_memory_on(instance, device))
         limits.append(padded(size))
     cap = np.full(n, n if budgets.max_experts is None else min(n, budgets.max_experts), np.int64)
-    for c, limit in enumerate(budgets.tau or ()):
-        for i in range(n):
-            while cap[i] and (budgets.t_gate + found.delay[c, i]) + budgets.t_agg * cap[i] > padded(limit):
-                cap[i] -= 1
+    for c, limit in enumerate(budgets.tau or ()):  # delays increase with the size, so the sizes that fit come first
+        delays = (budgets.t_gate + found.delay[c])[:, None] + budgets.t_agg * np.arange(1, n + 1)
+        cap = np.minimum(cap, (delays <= padded(limit)).sum(axis=1))
     load = np.array(loads, float).reshape(len(loads), n)
     limit_array = np.array(limits, float)
     peaks = np.array(peak, float)

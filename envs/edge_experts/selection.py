@@ -122,6 +122,11 @@ class _Scalar(ScalarFace):
         """Budgets of the current episode."""
         return self._system.budgets()
 
+    @property
+    def budget_range(self) -> BudgetRange:
+        """Between which budgets an episode's are drawn."""
+        return self._system.budget_range
+
     def selection(self) -> Selection:
         """The certified best subset under the current budgets; solved at the first call, then remembered."""
         return self._system.optimum()

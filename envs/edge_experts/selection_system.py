@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import InvalidInputError
-from .constraints import Constraints, EnergyModel, make_constraints
+from .constraints import Constraint, Constraints, EnergyModel, make_constraints
 from .costs import means
 from .drawn_budgets import BudgetRange
 from .instance import Budgets, FloatArray, Instance
 from .monotone import mask_of, members
 from .objective import value_of_quality
 from .optimum import Selection, solve
+from .search import Problem
 from .systems import Batch, System, binary, check_arrays, check_horizon, discrete
 
 MOST_SHARE = 10.0
@@ -51,6 +52,9 @@ class _Lane:
     episode: int = -1
     budgets: Budgets = field(default_factory=Budgets)
     constraints: Constraints | None = None
+    problem: Problem | None = None
+    rows: list[Constraint | None] = field(default_factory=list)
+    fits: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
     experts: FloatArray = field(default_factory=lambda: np.zeros(0))
 
 
@@ -88,7 +92,7 @@ class SelectionSystem(System):
         ranges.check(len(instance.categories))
         self.instance, self.lanes, self.once, self.reveal_gain = instance, lanes, once, reveal_gain
         self.energy_model: EnergyModel = energy_model
-        self._fixed, self._ranges = budgets, ranges
+        self._fixed, self.budget_range = budgets, ranges
         self._report = report_optimum
         self.horizon = check_horizon(horizon, "decisions")
         self.rows = (*_ROWS, ("", "f_opt")) if report_optimum else _ROWS  # type: ignore[misc]
@@ -96,6 +100,8 @@ class SelectionSystem(System):
         self._gain = value_of_quality(instance).gains()
         self._lanes = [_Lane() for _ in range(lanes)]
         self._seeded = False
+        self._shown_rows = ["energy", *(f"delay of {name}" for name in instance.categories)]
+        self._shown_rows += [f"memory of {device}" for device in self._memory()]
         self._optima: dict[Budgets | tuple[Any, ...], Selection] = {}
         n, categories = instance.n, len(instance.categories)
         sizes = {"experts": n * (2 * categories + 4), "selected": n, "slack": 1 + categories + len(self._memory())}
@@ -140,12 +146,16 @@ class SelectionSystem(System):
     def _begin(self, lane: _Lane) -> None:
         lane.subset, lane.value, lane.time = 0, 0.0, 0.0
         if self._fixed is None:
-            lane.budgets = self._ranges.draw(self.instance.budgets, lane.seed, max(lane.episode, 0))
+            lane.budgets = self.budget_range.draw(self.instance.budgets, lane.seed, max(lane.episode, 0))
         else:
             lane.budgets = self._fixed
         if self._fixed is None or lane.constraints is None:
             lane.constraints = make_constraints(self.instance, lane.budgets, self.energy_model)
             lane.experts = self._features(lane)
+            rows = {row.name: row for row in lane.constraints.rows}
+            lane.rows = [rows.get(name) for name in self._shown_rows]
+            compiled = lane.constraints.problem
+            lane.problem = None if compiled is None or self.energy_model == "topk" else compiled(self._gain)
 
     def step(self, actions: NDArray[np.int64], skip: NDArray[np.bool_]) -> Batch:
         """See `System.step`."""
@@ -164,7 +174,7 @@ class SelectionSystem(System):
         """(quality gained, refusal, over) of adding one expert or stopping."""
         if action == self.instance.n:
             return 0.0, 0.0, True
-        if not self._fits(lane)[action]:
+        if not lane.fits[action]:
             return 0.0, REFUSED, False
         lane.subset |= 1 << action
         before, lane.value = lane.value, self._worth(lane.subset)
@@ -188,11 +198,11 @@ class SelectionSystem(System):
         """Experts that may be added."""
         assert lane.constraints is not None
         found = np.zeros(self.instance.n, bool)
-        if lane.constraints.problem is None or self.energy_model == "topk":
+        if lane.problem is None:
             for i in range(self.instance.n):
                 found[i] = not lane.subset >> i & 1 and lane.constraints.feasible(lane.subset | 1 << i)
             return found
-        problem, chosen = lane.constraints.problem(self._gain), list(members(lane.subset))
+        problem, chosen = lane.problem, list(members(lane.subset))
         cap = min((int(problem.cap[i]) for i in chosen), default=self.instance.n)
         found[:] = np.minimum(problem.cap, cap) > len(chosen)
         for load, limit in zip(problem.load, problem.limit, strict=True):
@@ -224,18 +234,10 @@ class SelectionSystem(System):
 
     def _slack(self, lane: _Lane) -> list[float]:
         """Unused share of energy, of every category's delay, of every limited memory; 1 where there is no budget."""
-        assert lane.constraints is not None
-        rows = {row.name: row for row in lane.constraints.rows}
-        names = ["energy", *(f"delay of {name}" for name in self.instance.categories)]
-        names += [f"memory of {device}" for device in self._memory()]
-        found = []
-        for name in names:
-            row = rows.get(name)
-            if row is None:
-                found.append(1.0)
-            else:
-                found.append(1.0 - row.use(lane.subset) / row.limit if row.limit > 0 else 0.0)
-        return found
+        return [
+            1.0 if row is None else 1.0 - row.use(lane.subset) / row.limit if row.limit > 0 else 0.0
+            for row in lane.rows
+        ]
 
     def _show(self, batch: Batch, i: int, lane: _Lane) -> None:
         """Observation, mask and value of a lane."""
@@ -250,7 +252,8 @@ class SelectionSystem(System):
         if self.once:
             batch.mask[i] = True  # for each expert: out or in
         else:
-            batch.mask[i, :n] = self._fits(lane)
+            lane.fits = self._fits(lane)
+            batch.mask[i, :n] = lane.fits
             batch.mask[i, n] = True
         batch.out[2, i], batch.out[5, i] = lane.time, lane.value
         if self._report:
@@ -295,6 +298,7 @@ class SelectionSystem(System):
             self._begin(lane)
             lane.subset, lane.time = int(state["subset"][i]), float(state["time"][i])
             lane.value = self._worth(lane.subset)
+            lane.fits = self._fits(lane)
         self._seeded = True
 
 

@@ -1,1 +1,1 @@
-"""Evaluation of expert selection and routing: the study ``edgewise reproduce experts``."""
+"""Evaluation of expert selection and routing: runs, and the study ``edgewise reproduce experts``."""

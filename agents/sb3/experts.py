@@ -1,0 +1,251 @@
+"""Learners on discrete, masked decisions: sb3-contrib's MaskablePPO and fractional PPO on edge experts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
+
+from ...envs.core.errors import InvalidInputError
+from ...envs.core.extras import require
+from ...envs.core.seeding import SeedTree
+from ..config import FractionalPPOConfig, MaskedPPOConfig
+from .build import _linear
+from .callbacks import DinkelbachCallback
+from .learner import SB3Learner
+from .policies import DecisionFeatures, HybridActorCriticPolicy
+from .ppo import FractionalPPO
+from .vec_env import SemiMarkovVecEnv
+
+Config = FractionalPPOConfig | MaskedPPOConfig
+CONFIGS: dict[str, type[Config]] = {"fractional_ppo": FractionalPPOConfig, "masked_ppo": MaskedPPOConfig}
+_SAMPLE_LANES, _SAMPLE_STEPS = 16, 64
+_BUDGET_COLUMNS = ("energy_left", "steps_left")
+
+
+class MaskedVecEnv(SemiMarkovVecEnv):
+    """A `SemiMarkovVecEnv` whose lanes have action masks, in the form in which sb3-contrib asks for them."""
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **kwargs: Any
+    ) -> list[Any]:
+        """Call a method of the vector environment once; of ``action_masks`` every lane gets its own row."""
+        if method_name != "action_masks":
+            return super().env_method(method_name, *method_args, indices=indices, **kwargs)
+        masks: NDArray[np.bool_] = self.venv.action_masks()  # type: ignore[attr-defined]  # the edge experts' twins
+        return [masks[i] for i in self._get_indices(indices)]
+
+
+def build_experts(
+    algorithm: str,
+    env_id: str,
+    env_kwargs: Mapping[str, Any] | None = None,
+    *,
+    num_envs: int = 64,
+    seed: int = 0,
+    **hyper: Any,
+) -> BaseAlgorithm:
+    """Build a learner on the vector environment of an id whose choices are masked.
+
+    Args:
+        algorithm: ``masked_ppo``; or ``fractional_ppo``, which reads its mask in the observation of
+            ``edgewise/ExpertRoute-v0``.
+        env_id: ``edgewise/ExpertSelect-v0`` or ``edgewise/ExpertRoute-v0``.
+        env_kwargs: keyword arguments of the environment.
+        num_envs: lanes.
+        seed: the run's seed; libraries and training lanes get theirs from its seed tree.
+        **hyper: fields of the algorithm's configuration.
+
+    Raises:
+        InvalidInputError: unknown algorithm or hyper-parameter, one out of range, or one that does not fit the
+            environment.
+        MissingExtraError: sb3-contrib is not installed.
+    """
+    if algorithm not in CONFIGS:
+        raise InvalidInputError.of("algorithm", f"one of {', '.join(CONFIGS)}", algorithm)
+    try:
+        config = CONFIGS[algorithm](**hyper)
+    except ValidationError as error:
+        raise InvalidInputError.from_validation(error, CONFIGS[algorithm]) from None
+    tree, kwargs = SeedTree(seed), dict(env_kwargs or {})
+    sample = _random_play(_make(env_id, kwargs, _SAMPLE_LANES), tree)
+    venv = _make(env_id, kwargs, num_envs)
+    env = MaskedVecEnv(venv)
+    ignored = set(np.flatnonzero(np.ptp(sample, axis=0) == 0.0).tolist())  # what never varies tells nothing
+    for name in _BUDGET_COLUMNS if not kwargs.get("hard_budget") else ():
+        if name in venv.layout:  # without a budget that ends anything, an episode's end changes no later prompt
+            ignored |= set(range(venv.layout[name].start, venv.layout[name].stop))
+    columns = tuple(sorted(ignored))
+    model: BaseAlgorithm
+    if isinstance(config, FractionalPPOConfig):
+        model = _fractional_ppo(env, config, tree.libraries, columns)
+    else:
+        model = _masked_ppo(env, config, tree.libraries, columns, sample)
+    env.seed(tree.train)  # after the model, which seeds its environment with the libraries' seed
+    return model
+
+
+def _make(env_id: str, kwargs: dict[str, Any], lanes: int) -> Any:
+    return gymnasium.make_vec(
+        env_id,
+        num_envs=lanes,
+        vectorization_mode="vector_entry_point",
+        autoreset_mode=AutoresetMode.SAME_STEP,
+        **kwargs,
+    )
+
+
+def _random_play(venv: Any, tree: SeedTree) -> NDArray[np.float32]:
+    """Observations (rows, columns) under uniformly random allowed decisions: the scale of every column."""
+    generator = tree.generator("experts/observations")
+    space = venv.single_action_space
+    ends = np.cumsum([space.n] if isinstance(space, spaces.Discrete) else space.nvec)
+    obs, _ = venv.reset(seed=tree.outer)
+    rows = [obs]
+    for _ in range(_SAMPLE_STEPS):
+        mask = venv.action_masks()
+        places = np.split(np.where(mask, generator.random(mask.shape), -1.0), ends[:-1], axis=1)
+        actions = np.stack([place.argmax(axis=1) for place in places], axis=1)
+        obs = venv.step(actions[:, 0] if isinstance(space, spaces.Discrete) else actions)[0]
+        rows.append(obs)
+    venv.close()
+    return np.concatenate(rows)
+
+
+def _shared(config: Config) -> dict[str, Any]:
+    names = ("n_steps", "batch_size", "n_epochs", "clip_range", "ent_coef", "max_grad_norm", "gae_lambda", "gamma")
+    rate = config.learning_rate
+    return {name: getattr(config, name) for name in names} | {
+        "learning_rate": _linear(rate) if config.anneal else rate,
+        "device": "cpu",
+    }
+
+
+def _masked_ppo(
+    env: MaskedVecEnv, config: MaskedPPOConfig, seed: int, ignored: tuple[int, ...], sample: NDArray[np.float32]
+) -> BaseAlgorithm:
+    maskable: Any = require("sb3_contrib", "sb3").MaskablePPO
+    model: BaseAlgorithm = maskable(
+        "MlpPolicy",
+        env,
+        vf_coef=config.vf_coef,
+        seed=seed,
+        policy_kwargs={
+            "net_arch": {"pi": list(config.hidden), "vf": list(config.hidden)},
+            "features_extractor_class": DecisionFeatures,
+            "features_extractor_kwargs": {"kind_column": None, "ignored": ignored},
+        },
+        **_shared(config),
+    )
+    features = model.policy.features_extractor
+    assert isinstance(features, DecisionFeatures)
+    features.layer.fit(torch.as_tensor(sample))
+    return model
+
+
+def _fractional_ppo(
+    env: MaskedVecEnv, config: FractionalPPOConfig, seed: int, ignored: tuple[int, ...]
+) -> FractionalPPO:
+    if not isinstance(env.action_space, spaces.Discrete):
+        raise InvalidInputError("k: must be 1 for fractional_ppo, which makes one choice per decision")
+    layout = env.venv.layout  # type: ignore[attr-defined]
+    if "available" not in layout:
+        raise InvalidInputError("algorithm: fractional_ppo needs the mask in the observation, as in ExpertRoute")
+    critic = () if config.critic == "lstd" else config.hidden
+    model = FractionalPPO(
+        HybridActorCriticPolicy,
+        env,
+        ratio=config.ratio,
+        horizon=config.horizon,
+        winsorise=config.winsorise,
+        critic=config.critic,
+        critic_memory=config.critic_memory,
+        fidelity=config.fidelity,
+        seed=seed,
+        policy_kwargs={
+            "kind_column": None,
+            "ignored": ignored,
+            "mask_start": layout["available"].start,
+            "net_arch": {"pi": list(config.hidden), "vf": list(critic)},
+        },
+        **_shared(config),
+    )
+    model.outer_loop = DinkelbachCallback(config.ratio, config.omega)
+    return model
+
+
+class ExpertPolicy:
+    """The deterministic policy of a model.
+
+    Args:
+        model: what `build_experts` returned; later training changes the policy.
+    """
+
+    def __init__(self, model: BaseAlgorithm) -> None:
+        self._model, self._masks = model, not isinstance(model, FractionalPPO)
+
+    def act(
+        self, observation: NDArray[np.float32], action_mask: NDArray[np.bool_] | None = None
+    ) -> dict[str, NDArray[np.int64]]:
+        """Decide.
+
+        Args:
+            observation: one observation (D,) or a batch (n, D).
+            action_mask: actions that may be taken, (A,) or (n, A); None: all may. ``fractional_ppo`` reads the mask in
+                the observation.
+
+        Returns:
+            ``{"action": int64}`` of shape () or (n,), with another axis of length k where a prompt has k experts.
+        """
+        batch = np.atleast_2d(np.asarray(observation, np.float32))
+        masked: dict[str, Any] = {"action_masks": action_mask} if self._masks and action_mask is not None else {}
+        actions, _ = self._model.predict(batch, deterministic=True, **masked)
+        found = np.asarray(actions, np.int64)
+        return {"action": found if np.ndim(observation) == 2 else found[0]}
+
+
+class ExpertLearner(SB3Learner):
+    """A learner on edge experts that can be watched, saved and continued bit for bit.
+
+    Args:
+        algorithm: see `build_experts`.
+        env_id: the environment's id.
+        env_kwargs: its keyword arguments.
+        num_envs: lanes.
+        seed: the run's seed.
+        threads: torch threads; sums depend on their number.
+        **hyper: the learner's hyper-parameters.
+
+    Raises:
+        InvalidInputError: as `build_experts`.
+    """
+
+    def __init__(
+        self,
+        algorithm: str,
+        env_id: str,
+        env_kwargs: Mapping[str, Any],
+        *,
+        num_envs: int,
+        seed: int,
+        threads: int = 1,
+        **hyper: Any,
+    ) -> None:
+        torch.set_num_threads(threads)
+        self._model = build_experts(algorithm, env_id, env_kwargs, num_envs=num_envs, seed=seed, **hyper)
+        self._model.set_logger(Logger(folder=None, output_formats=[]))
+        self._restored = False
+
+    def policy(self) -> ExpertPolicy:  # type: ignore[override]  # GreedyPolicy speaks of servers and waits
+        """The deterministic policy of the present weights."""
+        return ExpertPolicy(self._model)

@@ -1,0 +1,71 @@
+"""The evaluation of edge experts as tables in the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...envs.core.extras import require
+from ..formats import percent
+from ..terminal import STYLES, make_table
+from .results import ExpertsEvaluation, Row
+from .verdict import number, share, share_span, span, target_name, verdict
+
+_STYLES = {"learner": "bold cyan", "reference": "green", "scripted": ""}
+
+
+def print_evaluation(evaluation: ExpertsEvaluation, console: Any) -> None:
+    """Print values, shortfalls, the worst budgets and the verdict.
+
+    Raises:
+        MissingExtraError: rich is not installed.
+    """
+    text = require("rich.text", "cli").Text
+    values = make_table(
+        title(evaluation),
+        ("policy", f"value per {evaluation.unit}", "95 %", _missing(evaluation), "95 %", "learner minus it"),
+    )
+    details = make_table("", ("policy", "quality", "J per prompt", "delay, s", "late"))
+    for row in evaluation.rows:
+        values.add_row(*map(text, _value_cells(row)), style=_STYLES[row.kind])
+        details.add_row(*map(text, _detail_cells(row)), style=_STYLES[row.kind])
+    console.print(values)
+    console.print(details)
+    if evaluation.budgets:
+        console.print(_worst(evaluation))
+    if evaluation.target is not None:
+        target = evaluation.target
+        console.print(text(f"{target_name(evaluation)} {number(target.value)} per {evaluation.unit}: {target.method}"))
+    result = verdict(evaluation)
+    console.print(text(result["text"], style=STYLES[result["tone"]]))
+
+
+def title(evaluation: ExpertsEvaluation) -> str:
+    """What was evaluated."""
+    if evaluation.mode == "select":
+        return f"{evaluation.instance}: {len(evaluation.budgets)} pairs of budgets, {evaluation.n_seeds} of them drawn"
+    return f"{evaluation.instance}: {evaluation.n_seeds} seeds × {evaluation.horizon:g} prompts"
+
+
+def _missing(evaluation: ExpertsEvaluation) -> str:
+    return "regret" if evaluation.mode == "select" else f"below the {target_name(evaluation).split()[1]}"
+
+
+def _value_cells(row: Row) -> list[str]:
+    missing = [share(row.shortfall), share_span(row.shortfall)]
+    return [row.label, number(row.value.estimate), span(row.value), *missing, span(row.difference)]
+
+
+def _detail_cells(row: Row) -> list[str]:
+    late = "" if row.late is None else percent(row.late)
+    return [row.label, f"{row.quality:.4f}", f"{row.energy:.1f}", f"{row.delay:.2f}", late]
+
+
+def _worst(evaluation: ExpertsEvaluation) -> Any:
+    """The five pairs of budgets with the largest regret."""
+    text = require("rich.text", "cli").Text
+    table = make_table("largest regrets", ("energy, J", "delays, s", "value", "optimum", "regret", "chosen", "optimal"))
+    for row in sorted(evaluation.budgets, key=lambda row: -row.regret)[:5]:
+        cells = [f"{row.energy:.4g}", ", ".join(f"{tau:.3g}" for tau in row.tau)]
+        cells += [f"{row.value:.4f}", f"{row.optimum:.4f}", percent(row.regret)]
+        table.add_row(*map(text, [*cells, ", ".join(map(str, row.chosen)), ", ".join(map(str, row.best))]))
+    return table

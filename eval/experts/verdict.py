@@ -1,0 +1,63 @@
+"""The result of an evaluation of edge experts in words, and how its numbers are written."""
+
+from __future__ import annotations
+
+from ..formats import NOTHING, compared, percent
+from ..nash_results import Estimate
+from .results import ExpertsEvaluation
+
+NEAR = 0.02
+"""A learner counts as good within this share of the certified optimum."""
+
+
+def number(value: float | None) -> str:
+    """Four significant digits."""
+    return NOTHING if value is None else f"{value:.4g}".replace("-", "−")
+
+
+def span(estimate: Estimate | None) -> str:
+    """An interval in brackets; empty where there is none."""
+    if estimate is None or estimate.low is None or estimate.high is None:
+        return ""
+    return f"[{number(estimate.low)}, {number(estimate.high)}]"
+
+
+def share(estimate: Estimate | None) -> str:
+    """A small share in percent with two decimals."""
+    return NOTHING if estimate is None else f"{100 * estimate.estimate:.2f} %".replace("-", "−")
+
+
+def share_span(estimate: Estimate | None) -> str:
+    """Its interval in percent; empty where there is none."""
+    if estimate is None or estimate.low is None or estimate.high is None:
+        return ""
+    return f"[{100 * estimate.low:.2f}, {100 * estimate.high:.2f}] %".replace("-", "−")
+
+
+def target_name(evaluation: ExpertsEvaluation) -> str:
+    """What the learner is held against."""
+    exact = evaluation.target is None or evaluation.target.exact
+    return "certified optimum" if exact else "certified bound"
+
+
+def verdict(evaluation: ExpertsEvaluation) -> dict[str, str]:
+    """The result in words, and how it should look: ``good``, ``plain`` or ``bad``."""
+    learner, rule = evaluation.learner, evaluation.best_rule
+    against = learner.value.estimate - rule.value.estimate
+    scale = abs(rule.value.estimate)
+    relative = against / scale if scale > 0 else 0.0
+    versus = f"its value is {compared(relative)} that of the best rule, “{rule.label}”"
+    missing = learner.shortfall
+    near = missing is not None and missing.estimate <= NEAR
+    tone = "bad" if against < 0 and not near else "good" if near else "plain"
+    if missing is None:
+        return {"tone": tone, "text": f"No optimum is known; {versus}."}
+    worst = evaluation.worst
+    if worst is None:
+        text = f"{share(missing)} below the {target_name(evaluation)}; {versus}."
+    else:
+        text = (
+            f"Mean regret {share(missing)} over {len(evaluation.budgets)} pairs of budgets, at worst "
+            f"{percent(worst.regret)} (at {worst.energy:.4g} J); {versus}."
+        )
+    return {"tone": tone, "text": text}

@@ -1,0 +1,104 @@
+"""Learners on masked choices: no masked action is taken, training continues bit for bit, and it learns."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("stable_baselines3", reason="needs the [sb3] extra")
+pytest.importorskip("sb3_contrib", reason="needs the [sb3] extra")
+
+from edgewise.agents.sb3.experts import ExpertLearner, ExpertPolicy, build_experts
+from edgewise.envs.core.errors import InvalidInputError
+
+SELECT, ROUTE = "edgewise/ExpertSelect-v0", "edgewise/ExpertRoute-v0"
+SMALL = {"n_steps": 8, "batch_size": 32, "n_epochs": 2, "hidden": (16,)}
+CASES = [
+    ("masked_ppo", SELECT, {}),
+    ("masked_ppo", ROUTE, {"queues": False, "dynamic": True, "p_fail": 0.3}),
+    ("masked_ppo", ROUTE, {"k": 2}),
+    ("fractional_ppo", ROUTE, {"objective": "per_joule", "queues": False, "dynamic": True, "p_fail": 0.3}),
+    ("fractional_ppo", ROUTE, {"objective": "per_second"}),
+]
+
+
+@pytest.mark.parametrize(("algorithm", "env_id", "kwargs"), CASES)
+def test_training_continues_bit_for_bit(algorithm, env_id, kwargs):
+    def learner():
+        return ExpertLearner(algorithm, env_id, kwargs, num_envs=4, seed=3, **SMALL)
+
+    whole = learner()  # the libraries' generators are global: one learner at a time
+    whole.learn(160, lambda: None)
+    one = whole.snapshot()
+
+    class Stop(Exception):
+        pass
+
+    def leave():
+        if first.steps >= 96:
+            raise Stop
+
+    first = learner()
+    with pytest.raises(Stop):
+        first.learn(160, leave)
+    saved = first.snapshot()
+    second = learner()
+    second.restore(saved)
+    second.learn(160, lambda: None)
+    other = second.snapshot()
+    assert one.tensors.keys() == other.tensors.keys()
+    assert all(one.tensors[name].equal(other.tensors[name]) for name in one.tensors)
+    assert all(np.array_equal(one.arrays[name], other.arrays[name]) for name in one.arrays)
+    for each in (whole, first, second):
+        each.close()
+
+
+@pytest.mark.parametrize(("algorithm", "env_id", "kwargs"), CASES[:2] + CASES[3:4])
+def test_masked_actions_are_never_taken(algorithm, env_id, kwargs):
+    model = build_experts(algorithm, env_id, kwargs, num_envs=8, seed=1, **SMALL)
+    env = model.get_env()
+    inner, taken, closed = env.unwrapped.venv, [], []
+    step = inner.step
+
+    def watched(actions):
+        allowed = inner.action_masks()
+        closed.append((~allowed).sum())
+        taken.append(allowed[np.arange(8), actions])
+        return step(actions)
+
+    inner.step = watched
+    model.learn(256)
+    assert np.all(taken)
+    assert np.sum(closed) > 0
+    policy, obs = ExpertPolicy(model), env.reset()
+    mask = inner.action_masks()
+    assert mask[np.arange(8), policy.act(obs, mask)["action"]].all()
+    assert policy.act(obs[0], mask[0])["action"] == policy.act(obs, mask)["action"][0]
+
+
+def test_the_ratio_goes_towards_the_certified_optimum():
+    kwargs = {"objective": "per_joule", "queues": False, "constraints": "none"}
+    model = build_experts(
+        "fractional_ppo", ROUTE, kwargs, num_envs=32, seed=0, n_steps=16, batch_size=512, learning_rate=3e-3, hidden=()
+    )
+    best = model.get_env().unwrapped.venv.optimum().bound
+    model.learn(512)
+    before = model.ratio
+    model.learn(12 * 512, reset_num_timesteps=False)
+    assert best < model.ratio < before < 0.0
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "env_id", "kwargs", "message"),
+    [
+        ("ppo", ROUTE, {}, "algorithm"),
+        ("fractional_ppo", ROUTE, {"k": 2}, "k: must be 1"),
+        ("fractional_ppo", SELECT, {}, "mask in the observation"),
+    ],
+)
+def test_what_does_not_fit_is_refused(algorithm, env_id, kwargs, message):
+    with pytest.raises(InvalidInputError, match=message):
+        build_experts(algorithm, env_id, kwargs, num_envs=2, **SMALL)
+
+
+def test_unknown_hyper_parameters_are_refused():
+    with pytest.raises(InvalidInputError, match="clip"):
+        build_experts("masked_ppo", SELECT, num_envs=2, clip=0.1)

@@ -1,0 +1,131 @@
+"""Evaluation of runs on edge experts: regrets, the certified value of routing, and the report."""
+
+import numpy as np
+import pytest
+
+from edgewise.envs.core.errors import InvalidInputError
+from edgewise.envs.edge_experts import open_instance
+from edgewise.envs.edge_experts.constraints import make_constraints
+from edgewise.envs.edge_experts.monotone import members
+from edgewise.eval.evaluate import Request
+from edgewise.eval.experts import family
+from edgewise.eval.experts.routing import POINTWISE
+from edgewise.eval.experts.selecting import cases, selections
+from edgewise.train.config import TrainConfig
+
+ROUTE = {"id": "edgewise/ExpertRoute-v0", "queues": False, "constraints": "none"}
+SELECT = {"id": "edgewise/ExpertSelect-v0"}
+REQUEST = Request(seeds=4, horizon=100)
+
+
+def config(env, algorithm="masked_ppo"):
+    return TrainConfig(name="t", steps=1, env=env, learner={"algorithm": algorithm})
+
+
+class Fixed:
+    """Takes the first allowed action of a ranking."""
+
+    def __init__(self, ranking):
+        self.rank = np.empty(len(ranking))
+        self.rank[list(ranking)] = np.arange(len(ranking))
+
+    def act(self, obs, mask):
+        return {"action": np.where(mask, self.rank[: mask.shape[1]], np.inf).argmin(axis=1)}
+
+
+def test_selections_are_those_that_the_policy_makes():
+    env = config(SELECT).env
+    instance = open_instance("synthetic:0")
+    chosen = cases(env, instance, 2**62, 2)
+    assert len(chosen) == 18 + 2
+    ranking = [7, 3, 1, 0, 2, 4, 5, 6, 8, 9, 10, 11, 12]
+    found = selections(Fixed(ranking), env, instance, [case.budgets for case in chosen])
+    for case, subset in zip(chosen, found, strict=True):
+        constraints, picked = make_constraints(instance, case.budgets), 0
+        for i in ranking[:-1]:
+            picked |= 1 << i if constraints.feasible(picked | 1 << i) else 0
+        assert subset == members(picked)
+
+
+def test_regret_is_that_of_the_golden_optima():
+    found = family.evaluate(Fixed(range(13)), config(SELECT), Request(seeds=4))
+    golden = {(row.grid, row.energy): row for row in found.budgets if row.grid is not None}
+    assert golden[(1, 2), 1000.0].optimum == pytest.approx(0.759480, abs=1e-6)
+    assert golden[(2, 5), 8000.0].best == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11]
+    assert min(row.regret for row in found.budgets) >= -1e-9
+    mean = np.mean([row.regret for row in found.budgets])
+    assert found.learner.shortfall.estimate == pytest.approx(mean)
+    assert mean > 0.0
+    best = next(row for row in found.others if row.label == "certified optimum")
+    assert best.shortfall.estimate == pytest.approx(0.0, abs=1e-12)
+    assert np.allclose(np.sum(best.shares, axis=1), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("objective", "algorithm"),
+    [("sum", "masked_ppo"), ("per_joule", "fractional_ppo"), ("per_second", "fractional_ppo")],
+)
+def test_choosing_prompt_by_prompt_reaches_the_certified_value(objective, algorithm):
+    found = family.evaluate(Fixed(range(12)), config(ROUTE | {"objective": objective}, algorithm), REQUEST)
+    best = next(row for row in found.others if row.label == POINTWISE)
+    assert best.shortfall.estimate == pytest.approx(0.0, abs=1e-12)
+    # A sample of 400 prompts: the certified value lies near what it reaches there, and nobody does better.
+    assert best.value.estimate == pytest.approx(found.target.value, rel=0.1)
+    assert found.rows[0].value.estimate <= best.value.estimate * (1 + 1e-3)
+    assert found.learner.shortfall.estimate > 0.1
+    assert np.allclose(np.sum(found.learner.shares, axis=1), 1.0)
+
+
+def test_with_queues_only_a_bound_is_known():
+    found = family.evaluate(Fixed(range(12)), config({"id": "edgewise/ExpertRoute-v0"}), REQUEST)
+    assert not found.target.exact
+    assert found.learner.value.estimate < found.target.value
+    assert any(row.label == "shortest queue" for row in found.others)
+
+
+@pytest.mark.parametrize(("name", "env"), [("route", ROUTE), pytest.param("select", SELECT, marks=pytest.mark.slow)])
+def test_a_run_is_trained_evaluated_and_reported(tmp_path, name, env):
+    pytest.importorskip("sb3_contrib", reason="needs the [sb3] extra")
+    pytest.importorskip("jinja2", reason="needs the [eval] extra")
+    from edgewise.eval.evaluate import evaluate_run, score_checkpoint
+    from edgewise.eval.report import write_report
+    from edgewise.train.trainer import train
+
+    small = {"algorithm": "masked_ppo", "n_steps": 8, "batch_size": 64, "n_epochs": 1, "hidden": (8,)}
+    setup = TrainConfig(name=name, steps=256, env=env | {"num_envs": 8}, learner=small)
+    train(setup, tmp_path / name, evaluator=score_checkpoint)
+    first = evaluate_run(tmp_path / name, seeds=3)
+    again = evaluate_run(tmp_path / name, **family.repeat(first), write=False)
+    assert family.result(first) == family.result(again)
+    page = write_report(tmp_path / name).read_text()
+    assert "Who answers what" in page
+    assert ("Over both budgets" in page) == (name == "select")
+
+
+@pytest.mark.parametrize(
+    ("env", "request_", "message"),
+    [
+        (SELECT, Request(horizon=10), "horizon"),
+        (ROUTE, Request(horizon=0.5), "horizon"),
+        (ROUTE, Request(seeds=0), "seeds"),
+        (ROUTE, Request(nash=True), "exploitability"),
+    ],
+)
+def test_what_the_family_lacks_is_refused(env, request_, message):
+    with pytest.raises(InvalidInputError, match=message):
+        family.check(config(env), request_)
+
+
+@pytest.mark.parametrize(
+    ("env", "algorithm", "message"),
+    [
+        (SELECT | {"rate": 1.0}, "masked_ppo", "rate: is not for"),
+        (ROUTE | {"reveal_gain": True}, "masked_ppo", "reveal_gain: is not for"),
+        (ROUTE | {"constraints": "cmdp"}, "masked_ppo", "constraints: must be"),
+        (ROUTE | {"objective": "per_joule"}, "masked_ppo", "must be one of fractional_ppo"),
+        (SELECT, "fractional_ppo", "must be one of masked_ppo"),
+    ],
+)
+def test_sections_that_do_not_fit_are_refused(env, algorithm, message):
+    with pytest.raises(ValueError, match=message):
+        config(env, algorithm)
