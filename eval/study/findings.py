@@ -22,6 +22,7 @@ from .plan import (
     LEARNED,
     SWEEPS,
     TEAM_NONE,
+    TEAMS,
     Budget,
     Cell,
     Point,
@@ -29,6 +30,7 @@ from .plan import (
     fidelity_cells,
     learned_cells,
     point_cells,
+    team_cells,
 )
 
 ZERO_WAIT = "JSQ, zero wait"
@@ -112,7 +114,8 @@ class Findings(BaseModel):
         seeds: training seeds per configuration.
         created: when, UTC.
         command, git, versions, hardware: where the figures come from.
-        baselines: one table per drop mode; None where this part was not run.
+        baselines: one table per drop mode, of the teams alone where the other policies were not run; None where neither
+            was.
         fidelity: the ablation; None likewise.
         sweeps: all sweeps; None likewise.
     """
@@ -154,7 +157,7 @@ def collect(name: str, budget: Budget, parts: tuple[str, ...], out: Path, comman
         git=git_revision(),
         versions=versions(),
         hardware=hardware(),
-        baselines=_baselines(budget, out, command) if "baselines" in parts else None,
+        baselines=_tables(budget, parts, out, command),
         fidelity=_fidelity(budget, out, command) if "fidelity" in parts else None,
         sweeps=[_sweep(sweep, budget, out, command) for sweep in SWEEPS] if "sweeps" in parts else None,
     )
@@ -164,8 +167,11 @@ def _compare(cells: list[Cell], out: Path, command: list[str]) -> Comparison:
     return compare([cell.folder(out) for cell in cells], command)
 
 
-def _baselines(budget: Budget, out: Path, command: list[str]) -> list[Comparison]:
-    """One table per drop mode."""
+def _tables(budget: Budget, parts: tuple[str, ...], out: Path, command: list[str]) -> list[Comparison] | None:
+    """One table per drop mode: of all learned policies, or of the teams alone."""
+    if "baselines" not in parts:
+        teams = [team_cells(name, budget) for name in TEAMS]
+        return [_compare(cells, out, command) for cells in teams] if "teams" in parts else None
     usual = [cell for name in LEARNED for cell in learned_cells(name, budget)]
     return [_compare(cells, out, command) for cells in (usual, learned_cells(TEAM_NONE, budget))]
 

@@ -20,10 +20,13 @@ from ..exploitability import NashBudget
 from ..game import BUDGETS as EVALUATIONS
 from ..game import GameBudget
 
-PARTS = ("baselines", "fidelity", "sweeps")
+PARTS = ("teams", "baselines", "fidelity", "sweeps")
+"""The teams are the learners of the common objective under both drop modes, without Nash checks; the baselines' tables
+hold them, too."""
 FOLDER = "aoi_offload/game/"
 MAIN = "team_authors"
 TEAM_NONE = "team_none"
+TEAMS = (MAIN, TEAM_NONE)
 LEARNED = (
     MAIN,
     "selfish_authors",
@@ -239,6 +242,11 @@ def learned_cells(name: str, budget: Budget) -> list[Cell]:
     return _cells(name, budget, nash=budget.checked is None or name in budget.checked)
 
 
+def team_cells(name: str, budget: Budget) -> list[Cell]:
+    """The same runs without the Nash check: nobody in a team wants to deviate."""
+    return _cells(name, budget)
+
+
 def point_cells(sweep: Sweep, point: Point, budget: Budget) -> list[Cell]:
     """The main learner's runs in one system of a sweep; those of the baselines' tables are not run twice."""
     if not point.overrides:
@@ -285,6 +293,8 @@ def all_cells(budget: Budget, parts: tuple[str, ...] = PARTS) -> list[Cell]:
         if part not in PARTS:
             raise InvalidInputError.of("only", f"one or more of {', '.join(PARTS)}", part)
     cells: list[Cell] = []
+    if "teams" in parts:
+        cells += [cell for name in TEAMS for cell in team_cells(name, budget)]
     if "baselines" in parts:
         cells += [cell for name in (*LEARNED, TEAM_NONE) for cell in learned_cells(name, budget)]
     if "fidelity" in parts:

@@ -74,6 +74,14 @@ def test_a_small_budget_has_two_points_per_sweep():
     assert len(all_cells(SMOKE)) < 45
 
 
+def test_the_teams_are_part_of_the_baselines_and_checked_there():
+    teams = all_cells(FULL, ("teams",))
+    assert {cell.config.env.drop for cell in teams} == {"authors:1.5", "none"}
+    assert not any(cell.nash for cell in teams)
+    both = {cell.name: cell for cell in all_cells(FULL, ("teams", "baselines"))}
+    assert all(both[cell.name].config == cell.config and both[cell.name].nash for cell in teams)
+
+
 def test_unknown_parts():
     with pytest.raises(InvalidInputError, match=", ".join(PARTS)):
         all_cells(SMOKE, ("sweep",))

@@ -11,7 +11,7 @@ pytest.importorskip("rich")
 
 from edgewise.envs.core.errors import CheckpointError, InvalidInputError, MissingExtraError
 from edgewise.eval.results import FILE_NAME
-from edgewise.eval.study import cells, plan, run
+from edgewise.eval.study import cells, findings, plan, run
 from edgewise.eval.study.findings import Findings
 from edgewise.eval.study.page import print_study
 from edgewise.eval.study.run import PAGE, RESULTS, reproduce_game
@@ -41,8 +41,6 @@ def times(out):
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """The finished study: the monkeypatched plan is needed while it runs only."""
-    from edgewise.eval.study import findings
-
     from . import conftest
 
     out = tmp_path_factory.mktemp("study")
@@ -162,6 +160,16 @@ def test_parts_that_are_finished_stay_in_the_results(study, tiny):
     assert lines == ["2 of 2 cells are finished"]
     assert found.baselines is not None
     assert found.sweeps is not None
+
+
+def test_the_teams_alone_fill_both_tables(study, tiny):
+    out, whole, _ = study
+    found = findings.collect("tiny", tiny, ("teams",), out, ["x"])
+    assert found.fidelity is None
+    for comparison, other in zip(found.baselines, whole.baselines, strict=True):
+        (learned,) = [row for row in comparison.rows if row.kind == "learned"]
+        assert learned.age == next(row for row in other.rows if row.label == learned.label).age
+        assert comparison.system == other.system
 
 
 def test_another_study_in_the_folder_is_refused(study, longer):
