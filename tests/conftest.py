@@ -45,3 +45,19 @@ settings.load_profile("edgewise")
 def repository() -> Path:
     """The root of the checkout, which is the package's folder."""
     return ROOT
+
+
+class _RootIsNoTestPackage:
+    """The root has an ``__init__.py``, as it is the package: pytest would import it under the folder's name.
+
+    A checkout may have any name, ``edgewise-main`` too, which is no module's.
+    """
+
+    @staticmethod
+    def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+        return pytest.Dir.from_parent(parent, path=path) if path == ROOT else None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register what must apply above this folder, too."""
+    config.pluginmanager.register(_RootIsNoTestPackage())
