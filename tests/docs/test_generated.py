@@ -119,5 +119,5 @@ def test_the_command_line_page_names_every_command_and_every_option(
 
 def test_the_command_line_page_names_every_packaged_configuration(repository: Path) -> None:
     text = (repository / "docs" / "guides" / "command_line.md").read_text()
-    assert re.findall(r"(?m)^\| `(aoi_offload/[\w/]+)` \| \w", text)
-    assert set(re.findall(r"(?m)^\| `(aoi_offload/[\w/]+)` \| \w", text)) == set(packaged())
+    names = re.findall(r"(?m)^\| `((?:aoi_offload|model_caching|edge_experts)/[\w/]+)` \| \w", text)
+    assert set(names) == set(packaged())

@@ -15,6 +15,7 @@ LEARNERS = {
     "FractionalQLearning",
     "HybridActorCriticPolicy",
     "FractionalPPO",
+    "ExpertPolicy",  # what sb3-contrib's MaskablePPO and fractional PPO act with on edge experts
     "FractionalD3QNDDPG",
     "AsyncFractional",
     "RecurrentD3QNPPO",

@@ -136,7 +136,7 @@ def test_the_figures_data_show_the_rule(found):
 
 
 def test_an_evaluation_repeats_itself(found):
-    again = evaluate_game(Shortest(), config(), game=BUDGET, checkpoint="step_000000001000")
+    again = evaluate_game(Shortest(), config(), budget=BUDGET, checkpoint="step_000000001000")
     plain = found.model_copy(
         update=VOLATILE | {"game": found.game.model_copy(update={"exploitability": None, "references": []})}
     )
