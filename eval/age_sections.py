@@ -40,13 +40,6 @@ def sections(evaluation: Evaluation, rows: list[dict[str, Any]]) -> list[dict[st
     return found
 
 
-def _figure(name: str, svg: str, title: str, caption: str, wide: bool = False) -> Figure:
-    """A figure whose drawing the template takes as it is."""
-    from markupsafe import Markup  # comes with jinja2
-
-    return Figure(name, Markup(svg), title, caption, wide)
-
-
 def _series(rows: list[dict[str, Any]], *keys: str) -> tuple[list[float], list[float]]:
     """Steps and values of the first of these metrics that the rows hold; empty if none."""
     for key in keys:
@@ -79,7 +72,7 @@ def _learning(evaluation: Evaluation, rows: list[dict[str, Any]]) -> list[Figure
         subject = "the exploring policy during training"
     if steps:
         caption = f"Mean age (s) of {subject}, against training decisions, and what it is held against."
-        found.append(_figure("learning", figures.learning_curve(steps, ages, lines), "Learning curve", caption))
+        found.append(Figure("learning", figures.learning_curve(steps, ages, lines), "Learning curve", caption))
     steps, ratios = _series(rows, "ratio", "fractional/ratio")
     if steps:
         caption = (
@@ -87,7 +80,7 @@ def _learning(evaluation: Evaluation, rows: list[dict[str, Any]]) -> list[Figure
             "it; at the solution it equals the mean age"
         ) + (" (in a game: mean over the devices)." if evaluation.game else ".")
         held = lines[1:] if evaluation.game else lines[:1]
-        found.append(_figure("ratio", figures.ratio_trajectory(steps, ratios, held), "Ratio coefficient", caption))
+        found.append(Figure("ratio", figures.ratio_trajectory(steps, ratios, held), "Ratio coefficient", caption))
     return found
 
 
@@ -103,19 +96,19 @@ def _policy(evaluation: Evaluation) -> list[Figure]:
         )
         + (" Dashed: the proven optimal rule." if response.optimal_waits else "")
     )
-    found = [_figure("wait", figures.wait_response(response), "Wait", caption)]
+    found = [Figure("wait", figures.wait_response(response), "Wait", caption)]
     if game is not None and response.n_edges:
         caption = "Chosen wait (s) after a completion, against the number of tasks at the edges, at three delays (s)."
         drawn = game_figures.queue_waits(game.queue_response)
-        found.append(_figure("queue-wait", drawn, "Wait and queues", caption))
+        found.append(Figure("queue-wait", drawn, "Wait and queues", caption))
     if response.servers:
         caption = f"Where the task goes, by the number of tasks at the edges (L: the device itself). {response.note}"
-        found.append(_figure("server", figures.server_response(response), "Server", caption))
+        found.append(Figure("server", figures.server_response(response), "Server", caption))
         shown = (evaluation.learner, *evaluation.baselines[:_ROWS])
         whose = "all devices" if game else "the learning device"
         caption = f"Share of every place in the choices of {whose}, all evaluation seeds."
         drawn = figures.server_shares({score.label: score.server_shares for score in shown})
-        found.append(_figure("shares", drawn, "Server shares", caption))
+        found.append(Figure("shares", drawn, "Server shares", caption))
     if game is not None:
         found.append(_fairness(evaluation, game))
     return [*found, _seed_by_seed(evaluation)]
@@ -126,7 +119,7 @@ def _fairness(evaluation: Evaluation, game: Game) -> Figure:
     shown = [evaluation.learner, *(evaluation.baseline(label) for label in (game.cooperative, game.equilibrium))]
     ages = {score.label: score.stretch.device_ages for score in shown if score.stretch is not None}
     caption = f"Mean age (s) of every device over {game.stretch_horizon:g} s, sorted: how equally the age is shared."
-    return _figure("devices", game_figures.device_ages(ages), "Device by device", caption)
+    return Figure("devices", game_figures.device_ages(ages), "Device by device", caption)
 
 
 def _seed_by_seed(evaluation: Evaluation) -> Figure:
@@ -140,7 +133,7 @@ def _seed_by_seed(evaluation: Evaluation) -> Figure:
         + (f" (episodes of {evaluation.horizon:g} s)" if evaluation.game else "")
         + ", minus 1: one dot per seed, bar at the mean. Left of zero the learner is better."
     )
-    return _figure("seeds", figures.seed_differences(differences), "Seed by seed", caption)
+    return Figure("seeds", figures.seed_differences(differences), "Seed by seed", caption)
 
 
 def _episode(evaluation: Evaluation) -> list[Figure]:
@@ -156,8 +149,8 @@ def _episode(evaluation: Evaluation) -> list[Figure]:
         else "The system has no edge and no queue: the device waits (grey) or computes."
     )
     return [
-        _figure("sawtooth", drawn, "Age", caption, wide=True),
-        _figure("queues", figures.queue_timeline(trace), "Queues" if edges else "Activity", queues, wide=True),
+        Figure("sawtooth", drawn, "Age", caption, wide=True),
+        Figure("queues", figures.queue_timeline(trace), "Queues" if edges else "Activity", queues, wide=True),
     ]
 
 
@@ -177,7 +170,7 @@ def _nash(evaluation: Evaluation, game: Game) -> list[Figure]:
     bound = None if evaluation.optimum is None else evaluation.optimum.bound
     drop = f"drop mode {game.drop}"
     return [
-        _figure(
+        Figure(
             "plane",
             game_figures.age_and_regret([learner, *scripted], bound),
             "Age against exploitability",
@@ -185,7 +178,7 @@ def _nash(evaluation: Evaluation, game: Game) -> list[Figure]:
             f"Diamond: “{game.equilibrium}”, where nobody gains by another wait; square: “{game.cooperative}”, which "
             "serves all but tempts each. Dashed: the proven lower bound of the age.",
         ),
-        _figure(
+        Figure(
             "deviations",
             game_figures.deviation_curves(check.curves),
             "What another wait brings",
@@ -193,7 +186,7 @@ def _nash(evaluation: Evaluation, game: Game) -> list[Figure]:
             f"keep to the learned policy, {drop}: mean over the sampled devices on the tuning seeds. Below zero it "
             "gains.",
         ),
-        _figure(
+        Figure(
             "gains",
             game_figures.device_gains(check.devices),
             "What each deviation brings",

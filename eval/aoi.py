@@ -22,7 +22,9 @@ evaluation = Evaluation
 
 
 def check(config: TrainConfig, request: Request) -> None:
-    """Refuse a Nash check of a single learner."""
+    """Refuse a Nash check of a single learner, and what is for model caching."""
+    if request.static is not None:
+        raise InvalidInputError("--static is for runs of the family model_caching")
     if request.nash and not config.env_as(AoIEnvConfig).is_game:
         raise InvalidInputError("--exploitability needs a game, in which all devices learn; this run has one learner")
 

@@ -94,8 +94,6 @@ def evaluate_run(
         command=sys.argv if command is None else command,
         progress=progress or (lambda text: None),
     )
-    if static is not None and run.config.env.family != "model_caching":
-        raise InvalidInputError("--static is for runs of the family model_caching")
     family.check(run.config, request)
     request = replace(request, checkpoint=run.checkpoint(checkpoint).name)
     policy, config = load_policy(run_dir, checkpoint)

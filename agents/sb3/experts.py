@@ -13,7 +13,6 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 
 from ...envs.core.errors import InvalidInputError
@@ -215,36 +214,9 @@ class ExpertPolicy:
 
 
 class ExpertLearner(SB3Learner):
-    """A learner on edge experts that can be watched, saved and continued bit for bit.
+    """A learner on edge experts, see `build_experts`, that can be watched, saved and continued bit for bit."""
 
-    Args:
-        algorithm: see `build_experts`.
-        env_id: the environment's id.
-        env_kwargs: its keyword arguments.
-        num_envs: lanes.
-        seed: the run's seed.
-        threads: torch threads; sums depend on their number.
-        **hyper: the learner's hyper-parameters.
-
-    Raises:
-        InvalidInputError: as `build_experts`.
-    """
-
-    def __init__(
-        self,
-        algorithm: str,
-        env_id: str,
-        env_kwargs: Mapping[str, Any],
-        *,
-        num_envs: int,
-        seed: int,
-        threads: int = 1,
-        **hyper: Any,
-    ) -> None:
-        torch.set_num_threads(threads)
-        self._model = build_experts(algorithm, env_id, env_kwargs, num_envs=num_envs, seed=seed, **hyper)
-        self._model.set_logger(Logger(folder=None, output_formats=[]))
-        self._restored = False
+    _build = staticmethod(build_experts)
 
     def policy(self) -> ExpertPolicy:  # type: ignore[override]  # GreedyPolicy speaks of servers and waits
         """The deterministic policy of the present weights."""

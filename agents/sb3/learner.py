@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
@@ -46,6 +47,8 @@ class SB3Learner:
         InvalidInputError: unknown algorithm or hyper-parameter, or one out of range.
     """
 
+    _build: Callable[..., BaseAlgorithm] = staticmethod(build)
+
     def __init__(
         self,
         algorithm: str,
@@ -58,7 +61,7 @@ class SB3Learner:
         **hyper: Any,
     ) -> None:
         torch.set_num_threads(threads)
-        self._model = build(algorithm, env_id, env_kwargs, num_envs=num_envs, seed=seed, **hyper)
+        self._model = self._build(algorithm, env_id, env_kwargs, num_envs=num_envs, seed=seed, **hyper)
         # Our loop writes the metrics: SB3's own schedule counts iterations since the process began.
         self._model.set_logger(Logger(folder=None, output_formats=[]))
         self._restored = False

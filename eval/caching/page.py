@@ -47,12 +47,6 @@ def render(run: RunFolder, evaluation: CachingEvaluation, rows: list[dict[str, A
     )
 
 
-def _figure(name: str, svg: str, title: str, caption: str, wide: bool = False) -> Figure:
-    from markupsafe import Markup  # comes with jinja2
-
-    return Figure(name, Markup(svg), title, caption, wide)
-
-
 def _sections(evaluation: CachingEvaluation, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Figures by section, in the order of the page."""
     episode, policies = evaluation.episode, evaluation.rows
@@ -61,13 +55,13 @@ def _sections(evaluation: CachingEvaluation, rows: list[dict[str, Any]]) -> list
         f" Vertical lines: the popularity is redrawn, every {episode.shift_every} slots." if episode.shift_every else ""
     )
     costs = [
-        _figure(
+        Figure(
             "parts",
             figures.cost_parts(policies),
             "Where the cost comes from",
             f"Cost per slot by part, mean over {evaluation.n_seeds} episodes, cheapest policy first.",
         ),
-        _figure(
+        Figure(
             "accuracy",
             figures.accuracy_against_cost(policies),
             "Accuracy against cost",
@@ -83,23 +77,23 @@ def _sections(evaluation: CachingEvaluation, rows: list[dict[str, Any]]) -> list
             "against on the evaluation episodes."
         )
         svg = figures.learning_curve(steps, values, figures.levels(evaluation))
-        costs.append(_figure("learning", svg, "Learning curve", caption, wide=True))
+        costs.append(Figure("learning", svg, "Learning curve", caption, wide=True))
     played = [
-        _figure(
+        Figure(
             "cache",
             figures.cache_content(episode),
             "Cache content",
             f"Which agents' models are resident in {over}; triangles: loads, crosses: evictions.{redrawn}",
             wide=True,
         ),
-        _figure(
+        Figure(
             "demand",
             figures.demand(episode),
             "Demand",
             f"Requests of every agent in the same episode, agents by the size of their model.{redrawn}",
             wide=True,
         ),
-        _figure(
+        Figure(
             "terms",
             figures.cost_over_time(episode),
             "Cost by slot",

@@ -32,6 +32,8 @@ _MOST_SEEDS, _MOST_DECISIONS = 65_536, 10**6
 def check(config: TrainConfig, request: Request) -> None:
     """Refuse what the family does not have, and numbers out of range."""
     env, seeds, horizon = config.env_as(ExpertsEnvConfig), request.seeds, request.horizon
+    if request.static is not None:
+        raise InvalidInputError("--static is for runs of the family model_caching")
     if request.nash:
         raise InvalidInputError("--exploitability needs a game, in which all devices learn; here one router does")
     if seeds is not None and (isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= _MOST_SEEDS):

@@ -47,12 +47,6 @@ def render(run: RunFolder, evaluation: ExpertsEvaluation, rows: list[dict[str, A
     )
 
 
-def _figure(name: str, svg: str, title: str, caption: str, wide: bool = False) -> Figure:
-    from markupsafe import Markup  # comes with jinja2
-
-    return Figure(name, Markup(svg), title, caption, wide)
-
-
 def _sections(evaluation: ExpertsEvaluation, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Figures by section, in the order of the page."""
     first = _optimality(evaluation) + _learning(evaluation, rows)
@@ -68,9 +62,9 @@ def _optimality(evaluation: ExpertsEvaluation) -> list[Figure]:
             "By how much every policy stays below the certified value, as a share of it, with 95 % intervals. Green "
             "policies know more than a router may."
         )
-        return [_figure("shortfall", drawing.shortfalls(evaluation), "Below the certified value", caption)]
+        return [Figure("shortfall", drawing.shortfalls(evaluation), "Below the certified value", caption)]
     found = [
-        _figure(
+        Figure(
             "regret",
             drawing.regrets(evaluation),
             "Regret to the certified optimum",
@@ -83,7 +77,7 @@ def _optimality(evaluation: ExpertsEvaluation) -> list[Figure]:
             "Under every pair of energy and delay budgets of the grid: the value of the learner's selection, and the "
             "share of the certified optimum that it misses."
         )
-        found.append(_figure("budgets", drawing.heat_maps(evaluation), "Over both budgets", caption, wide=True))
+        found.append(Figure("budgets", drawing.heat_maps(evaluation), "Over both budgets", caption, wide=True))
     return found
 
 
@@ -97,7 +91,7 @@ def _learning(evaluation: ExpertsEvaluation, rows: list[dict[str, Any]]) -> list
     level = None if evaluation.target is None else evaluation.target.value
     where = "budgets" if selects else "prompts"
     caption = f"{label.capitalize()} of the deterministic policy at every checkpoint, on {where} of their own."
-    return [_figure("learning", drawing.learning_curve(steps, values, label, level), "Learning curve", caption)]
+    return [Figure("learning", drawing.learning_curve(steps, values, label, level), "Learning curve", caption)]
 
 
 def _policy(evaluation: ExpertsEvaluation) -> list[Figure]:
@@ -110,14 +104,14 @@ def _policy(evaluation: ExpertsEvaluation) -> list[Figure]:
     )
     whose = "averaged over all budgets" if selects else f"over {evaluation.n_seeds} seeds"
     return [
-        _figure(
+        Figure(
             "front",
             drawing.front(evaluation.points, selects),
             "Quality, energy and delay",
             f"Every expert alone, marked by its device, and what no expert alone surpasses (dotted). {lines}",
             wide=True,
         ),
-        _figure(
+        Figure(
             "answers",
             drawing.answers((evaluation.learner, best), evaluation),
             "Who answers what",
