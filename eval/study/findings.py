@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel
 
 from ...train.environments import AoIEnvConfig
-from ...train.run_folder import git_revision, hardware, versions
 from .. import results
 from ..compare import Comparison, Row, compare
 from ..nash_results import FINITE, Estimate
@@ -32,6 +29,7 @@ from .plan import (
     point_cells,
     team_cells,
 )
+from .record import StudyRecord, record
 
 ZERO_WAIT = "JSQ, zero wait"
 
@@ -105,31 +103,16 @@ class Fidelity(BaseModel):
     effects: list[Effect]
 
 
-class Findings(BaseModel):
+class Findings(StudyRecord):
     """The whole study.
 
     Attributes:
-        format: version of this file.
-        study, budget: as on the command line.
-        seeds: training seeds per configuration.
-        created: when, UTC.
-        command, git, versions, hardware: where the figures come from.
         baselines: one table per drop mode, of the teams alone where the other policies were not run; None where neither
             was.
         fidelity: the ablation; None likewise.
         sweeps: all sweeps; None likewise.
     """
 
-    model_config = FINITE
-    format: Literal[1] = 1
-    study: str
-    budget: str
-    seeds: int
-    created: str
-    command: list[str]
-    git: dict[str, Any] | None
-    versions: dict[str, str]
-    hardware: dict[str, Any]
     baselines: list[Comparison] | None = None
     fidelity: Fidelity | None = None
     sweeps: list[SweepFindings] | None = None
@@ -149,14 +132,7 @@ def collect(name: str, budget: Budget, parts: tuple[str, ...], out: Path, comman
         CheckpointError: a cell is missing or damaged.
     """
     return Findings(
-        study="aoi-game",
-        budget=name,
-        seeds=budget.seeds,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        command=command,
-        git=git_revision(),
-        versions=versions(),
-        hardware=hardware(),
+        **record("aoi-game", name, budget.seeds, command),
         baselines=_tables(budget, parts, out, command),
         fidelity=_fidelity(budget, out, command) if "fidelity" in parts else None,
         sweeps=[_sweep(sweep, budget, out, command) for sweep in SWEEPS] if "sweeps" in parts else None,

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from ....train.run_folder import git_revision, hardware, open_run, versions
+from ....train.run_folder import open_run
 from ...nash_results import FINITE, Estimate
 from ...results import read_as
 from ...statistics import mean, nested_bootstrap, relative_difference
+from ...study.record import StudyRecord, record
 from ..results import FROZEN_0, FROZEN_W, LIFELONG, LOOKAHEAD, STATIC_NET, CachingEvaluation, Row
 from .online import Online
 from .plan import T2DRL, Budget, Part, part_cells
@@ -102,29 +101,14 @@ class Check(BaseModel):
     met: bool | None
 
 
-class Findings(BaseModel):
+class Findings(StudyRecord):
     """The whole study.
 
     Attributes:
-        format: version of this file.
-        study, budget: as on the command line.
-        seeds: training seeds per configuration.
-        created: when, UTC.
-        command, git, versions, hardware: where the figures come from.
         tables: the parts that were run.
         checks: the targets.
     """
 
-    model_config = FINITE
-    format: Literal[1] = 1
-    study: str
-    budget: str
-    seeds: int
-    created: str
-    command: list[str]
-    git: dict[str, Any] | None
-    versions: dict[str, str]
-    hardware: dict[str, Any]
     tables: list[Table]
     checks: list[Check]
 
@@ -147,14 +131,7 @@ def collect(
     """
     tables = [_table(part, budget, out, online.get(part.name)) for part in parts]
     return Findings(
-        study="caching",
-        budget=name,
-        seeds=budget.seeds,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        command=command,
-        git=git_revision(),
-        versions=versions(),
-        hardware=hardware(),
+        **record("caching", name, budget.seeds, command),
         tables=tables,
         checks=checks(tables),
     )
