@@ -154,7 +154,7 @@ def reproduce(
             (T2DRL and learners of its size) or experts (selection and routing: budgets, gates, solvers, RouteLLM).
         budget: smoke (does it run?) or full (the documented figures: three seeds, of aoi-game ten, of caching five).
         out: Folder of the runs and of results.json; default runs/reproduce/STUDY-BUDGET.
-        only: Parts, default all. Of aoi-game teams, baselines, fidelity, sweeps; of caching drift, proactive,
+        only: Parts, default all. Of aoi-game objectives, baselines, fidelity, sweeps; of caching drift, proactive,
             stationary, ablations, remedies; of experts budgets, answers, gap, routellm, solvers.
         seeds: Training seeds of every configuration (of experts: instances), but of aoi-single; default the budget's.
             More of them can follow later.

@@ -17,9 +17,9 @@ from ..statistics import relative_difference
 from .plan import (
     CORRECTED,
     LEARNED,
+    OBJECTIVES,
     SWEEPS,
     TEAM_NONE,
-    TEAMS,
     Budget,
     Cell,
     Point,
@@ -27,7 +27,6 @@ from .plan import (
     fidelity_cells,
     learned_cells,
     point_cells,
-    team_cells,
 )
 from .record import StudyRecord, record
 
@@ -107,7 +106,7 @@ class Findings(StudyRecord):
     """The whole study.
 
     Attributes:
-        baselines: one table per drop mode, of the teams alone where the other policies were not run; None where neither
+        baselines: one table per drop mode, of the main learner alone where the others were not run; None where neither
             was.
         fidelity: the ablation; None likewise.
         sweeps: all sweeps; None likewise.
@@ -144,11 +143,11 @@ def _compare(cells: list[Cell], out: Path, command: list[str]) -> Comparison:
 
 
 def _tables(budget: Budget, parts: tuple[str, ...], out: Path, command: list[str]) -> list[Comparison] | None:
-    """One table per drop mode: of all learned policies, or of the teams alone."""
-    if "baselines" not in parts:
-        teams = [team_cells(name, budget) for name in TEAMS]
-        return [_compare(cells, out, command) for cells in teams] if "teams" in parts else None
-    usual = [cell for name in LEARNED for cell in learned_cells(name, budget)]
+    """One table per drop mode: of all learned policies, or of the main learner's objectives alone."""
+    if not {"objectives", "baselines"} & set(parts):
+        return None
+    names = LEARNED if "baselines" in parts else tuple(name for name in OBJECTIVES if name != TEAM_NONE)
+    usual = [cell for name in names for cell in learned_cells(name, budget)]
     return [_compare(cells, out, command) for cells in (usual, learned_cells(TEAM_NONE, budget))]
 
 

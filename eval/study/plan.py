@@ -15,21 +15,23 @@ from typing import Any
 from ...agents.asynchronous.variants import ablation_variants
 from ...envs.core.errors import InvalidInputError
 from ...train.config import TrainConfig, load_config
-from ...train.environments import AoIEnvConfig
 from ..exploitability import NashBudget
 from ..game import BUDGETS as EVALUATIONS
 from ..game import GameBudget
 
-PARTS = ("teams", "baselines", "fidelity", "sweeps")
-"""The teams are the learners of the common objective under both drop modes, without Nash checks; the baselines' tables
-hold them, too."""
+PARTS = ("objectives", "baselines", "fidelity", "sweeps")
+"""The objectives are the main learner's three: the team's under both drop modes, and the selfish one. The baselines'
+tables hold them, too."""
 FOLDER = "aoi_offload/game/"
 MAIN = "team_authors"
 TEAM_NONE = "team_none"
-TEAMS = (MAIN, TEAM_NONE)
+SELFISH = "selfish_authors"
+OBJECTIVES = (MAIN, SELFISH, TEAM_NONE)
+CHECKED = (SELFISH,)
+"""Configurations whose runs get a Nash check: those that claim to have found an equilibrium."""
 LEARNED = (
     MAIN,
-    "selfish_authors",
+    SELFISH,
     "non_fractional",
     "offload_only",
     "update_only",
@@ -58,7 +60,6 @@ class Budget:
         brief: of the ablation and the sweeps, hundreds of runs: as many seconds in all, in shorter stretches.
         training: dotted overrides of every configuration.
         learner: dotted overrides by algorithm.
-        checked: configurations whose runs get a Nash check; None for every learned policy of the baselines' tables.
     """
 
     seeds: int
@@ -67,7 +68,6 @@ class Budget:
     brief: GameBudget
     training: Mapping[str, Any] = field(default_factory=dict)
     learner: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    checked: tuple[str, ...] | None = None
 
 
 _SMOKE_CHECK = NashBudget(devices=1, screening_seeds=1, screening_horizon=30.0, seeds=4, horizon=60.0, decisions=0)
@@ -91,7 +91,6 @@ BUDGETS = {
             "fractional_d3qn_ddpg": {"learner.learning_starts": 1000},
             "recurrent_d3qn_ppo": {"steps": 2000},
         },
-        checked=(MAIN, "selfish_authors"),
     ),
     "full": Budget(
         seeds=10,
@@ -238,12 +237,7 @@ SWEEPS = (
 
 
 def learned_cells(name: str, budget: Budget) -> list[Cell]:
-    """The runs of one packaged configuration, one per seed, with the Nash check if the budget pays for it."""
-    return _cells(name, budget, nash=budget.checked is None or name in budget.checked)
-
-
-def team_cells(name: str, budget: Budget) -> list[Cell]:
-    """The same runs without the Nash check: nobody in a team wants to deviate."""
+    """The runs of one packaged configuration, one per seed."""
     return _cells(name, budget)
 
 
@@ -270,11 +264,11 @@ def fidelity_cells(budget: Budget) -> dict[str, list[Cell]]:
     return cells
 
 
-def _cells(name: str, budget: Budget, overrides: Mapping[str, Any] | None = None, nash: bool = False) -> list[Cell]:
+def _cells(name: str, budget: Budget, overrides: Mapping[str, Any] | None = None) -> list[Cell]:
     own = budget.learner.get(_algorithm(name), {})
     config = load_config(FOLDER + name, {"name": name, **budget.training, **own, **(overrides or {})})
-    nash = nash and config.env_as(AoIEnvConfig).sync_slot is None  # deviations are asynchronous
     evaluation = budget.brief if overrides else budget.evaluation
+    nash = name in CHECKED and not overrides
     return [Cell(config.model_copy(update={"seed": seed}), evaluation, nash) for seed in range(budget.seeds)]
 
 
@@ -293,8 +287,8 @@ def all_cells(budget: Budget, parts: tuple[str, ...] = PARTS) -> list[Cell]:
         if part not in PARTS:
             raise InvalidInputError.of("only", f"one or more of {', '.join(PARTS)}", part)
     cells: list[Cell] = []
-    if "teams" in parts:
-        cells += [cell for name in TEAMS for cell in team_cells(name, budget)]
+    if "objectives" in parts:
+        cells += [cell for name in OBJECTIVES for cell in learned_cells(name, budget)]
     if "baselines" in parts:
         cells += [cell for name in (*LEARNED, TEAM_NONE) for cell in learned_cells(name, budget)]
     if "fidelity" in parts:

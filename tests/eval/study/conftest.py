@@ -1,4 +1,4 @@
-"""A study of seconds: the smallest system, three learners, one sweep of two points, two defects."""
+"""A study of seconds: the smallest system, four learners, one sweep of two points, two defects."""
 
 import dataclasses
 
@@ -45,7 +45,7 @@ def tiny(monkeypatch):
     )
     monkeypatch.setitem(plan.BUDGETS, "tiny", TINY)
     for module in (plan, findings):
-        monkeypatch.setattr(module, "LEARNED", ("team_authors", "recurrent_d3qn_ppo"))
+        monkeypatch.setattr(module, "LEARNED", ("team_authors", "selfish_authors", "recurrent_d3qn_ppo"))
         monkeypatch.setattr(module, "SWEEPS", (sweep,))
         monkeypatch.setattr(module, "fidelity_cells", two_defects)
     return TINY
