@@ -125,9 +125,9 @@ def compare(
         runs: Run folders; those that differ in their seed only form one row.
         out: Folder of comparison.json, comparison.md and comparison.html; default runs/comparison.
     """
-    from ..eval.compare import compare as compare_runs
-    from ..eval.compare import write
-    from ..eval.compare_page import print_comparison
+    from ..eval.aoi.compare import compare as compare_runs
+    from ..eval.aoi.compare import write
+    from ..eval.aoi.compare_page import print_comparison
 
     comparison = compare_runs(runs)
     print_comparison(comparison)
@@ -180,8 +180,8 @@ def reproduce(
         print(f"results: {folder / experts.RESULTS}, page: {folder / experts.PAGE}")
         return 0
     if study == "aoi-game":
-        from ..eval.study.page import print_study
-        from ..eval.study.run import PAGE, reproduce_game
+        from ..eval.aoi.study.page import print_study
+        from ..eval.aoi.study.run import PAGE, reproduce_game
 
         found = reproduce_game(
             budget,
@@ -202,8 +202,8 @@ def reproduce(
         page.print_study(measured)
         print(f"results: {folder / run.RESULTS}, page: {folder / run.PAGE}")
         return 0
-    from ..eval.reproduce import RESULTS
-    from ..eval.reproduce import reproduce as run_study
+    from ..eval.aoi.study.single import RESULTS
+    from ..eval.aoi.study.single import reproduce as run_study
 
     if only or seeds is not None:
         raise InvalidInputError("--only and --seeds are not for aoi-single")

@@ -350,9 +350,9 @@ def game_results(name: str) -> str:
 
 def game_tables(name: str) -> str:
     """Every table of the study of the game: baselines by both estimators, the fidelity ablation, the sweeps."""
-    from edgewise.eval.compare_page import as_markdown
-    from edgewise.eval.study.findings import Findings
-    from edgewise.eval.study.tables import tables
+    from edgewise.eval.aoi.compare_page import as_markdown
+    from edgewise.eval.aoi.study.findings import Findings
+    from edgewise.eval.aoi.study.tables import tables
 
     path = DOCS / "results" / f"{name}.json"
     if not path.exists():
@@ -393,7 +393,7 @@ def experts_tables(name: str) -> str:
 
 def _comparisons(name: str) -> list[Any]:
     """The tables in a study's results or in the output of ``edgewise compare``; none without such a file."""
-    from edgewise.eval.compare import Comparison
+    from edgewise.eval.aoi.compare import Comparison
 
     path = DOCS / "results" / f"{name}.json"
     if not path.exists():

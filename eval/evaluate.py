@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Literal
 from ..envs.core.errors import InvalidInputError
 from ..train.run_folder import load_policy, open_run
 from . import families, results
-from .game import GameBudget
 
 if TYPE_CHECKING:
     from ..train.config import TrainConfig
     from ..train.learners import Policy
+    from .aoi.game import GameBudget
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .evaluate import Request
     from .results import AnyEvaluation
 
-_MODULES = {"aoi_offload": ".aoi", "model_caching": ".caching.family", "edge_experts": ".experts.family"}
+_MODULES = {"aoi_offload": ".aoi.family", "model_caching": ".caching.family", "edge_experts": ".experts.family"}
 
 
 class Family(Protocol):

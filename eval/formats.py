@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .nash_results import Estimate
+from .estimates import Estimate
 
 NOTHING = "–"
 

@@ -16,6 +16,7 @@ from ..train import atomic
 from ..train.run_folder import RunFolder, open_run, read_metrics
 from . import families, results
 from .formats import NOTHING
+from .pages import fill
 from .results import AnyEvaluation
 
 FILE_NAME = "report.html"
@@ -76,26 +77,16 @@ def render_page(
     Raises:
         MissingExtraError: jinja2 is not installed.
     """
-    jinja2 = require("jinja2", "eval")
-    folder = Path(__file__).parent / "templates"
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(filters)
-    text: str = environment.get_template(template).render(
+    return fill(
+        template,
+        filters,
         run=run,
         config=run.config,
         evaluation=evaluation,
-        css=(folder / "report.css").read_text(encoding="utf-8"),
         settings=_flatten(run.record.get("config", {})),
         provenance=_provenance(run, evaluation, provenance),
         **context,
     )
-    return text
 
 
 def _flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:

@@ -27,7 +27,7 @@ from ...envs.model_caching.state import ACCURACY_COST, COST, LOADS, LOCAL, REQUE
 from ...envs.model_caching.workload import Workload
 from ...train.environments import CachingEnvConfig
 from ...train.run_folder import git_revision, load_policy
-from ..scores import estimate
+from ..estimates import estimate
 from ..statistics import difference, relative_difference
 from .episode import record
 from .learned import AdaptivePolicy, Learned, State

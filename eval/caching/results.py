@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from ..nash_results import FINITE, Estimate
+from ..estimates import FINITE, Estimate
 from ..results import AnyEvaluation
 
 LOOKAHEAD, HINDSIGHT = "look-ahead", "static in hindsight"

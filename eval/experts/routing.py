@@ -21,8 +21,7 @@ from ...envs.edge_experts.policies import RoutingRule
 from ...envs.edge_experts.route_system import RouteSystem
 from ...envs.edge_experts.sources import open_instance
 from ...train.environments import ExpertsEnvConfig
-from ..results import Estimate
-from ..scores import estimate
+from ..estimates import Estimate, estimate
 from .results import Kind, Point, Row, Target
 from .selecting import singles
 

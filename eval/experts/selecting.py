@@ -19,7 +19,7 @@ from ...envs.edge_experts.selection import ExpertSelectEnv
 from ...envs.edge_experts.sources import open_instance
 from ...envs.edge_experts.synthetic import CATEGORIES, DELAY_BUDGETS, ENERGY_BUDGETS
 from ...train.environments import ExpertsEnvConfig
-from ..scores import estimate
+from ..estimates import estimate
 from ..statistics import difference
 from .results import BudgetRow, Kind, Point, Row
 

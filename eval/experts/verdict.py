@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ..estimates import Estimate
 from ..formats import NOTHING, compared, percent
-from ..nash_results import Estimate
 from .results import ExpertsEvaluation
 
 NEAR = 0.02

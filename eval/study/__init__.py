@@ -1,1 +1,1 @@
-"""The study of the game, ``edgewise reproduce aoi-game``: baselines, fidelity ablation and sweeps."""
+"""What studies share: training of their cells, tables, pages, the record of where figures come from."""

@@ -1,32 +1,16 @@
-"""The study as one self-contained page, and as tables in the terminal."""
+"""A study as one self-contained page, and as tables in the terminal."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from ...envs.core.extras import require
 from ..console import stdout_console
 from ..formats import Figure
-from .figures import fidelity_figure, sweep_figure
-from .findings import Findings
-from .tables import UNREAD, Table, baseline_table, fidelity_table, summary_table, sweep_caption, sweep_table, tables
-
-_TEMPLATES = Path(__file__).parent.parent / "templates"
-
-
-def as_html(findings: Findings) -> str:
-    """The page as text.
-
-    Args:
-        findings: what to show.
-
-    Raises:
-        MissingExtraError: jinja2 or matplotlib is not installed.
-    """
-    return render_study(findings, _sections(findings))
+from ..pages import fill
+from .tables import Table
 
 
 def render_study(findings: Any, sections: list[dict[str, Any]]) -> str:
@@ -59,36 +43,7 @@ def render(**context: Any) -> str:
     Raises:
         MissingExtraError: jinja2 is not installed.
     """
-    jinja2 = require("jinja2", "eval")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    text: str = environment.get_template("study.html.j2").render(
-        css=(_TEMPLATES / "report.css").read_text(encoding="utf-8"), **context
-    )
-    return text
-
-
-def _sections(findings: Findings) -> list[dict[str, Any]]:
-    """Headings with their figures and tables."""
-    found = [
-        section(f"baselines-{number}", f"Policies, {comparison.system}", baseline_table(comparison))
-        for number, comparison in enumerate(findings.baselines or [])
-    ]
-    if findings.fidelity is not None:
-        table = fidelity_table(findings.fidelity)
-        figure = Figure("fidelity", fidelity_figure(findings.fidelity), "Fidelity ablation", table.caption, wide=True)
-        found.append(section("fidelity", "Fidelity ablation", table, figure))
-    if findings.sweeps:
-        found.append(section("sweeps", "Sweeps and the published figures", summary_table(findings.sweeps)))
-    for sweep in findings.sweeps or []:
-        figure = Figure(sweep.name, sweep_figure(sweep), sweep.title, sweep_caption(sweep), wide=True)
-        found.append(section(f"sweep-{sweep.name}", sweep.title, sweep_table(sweep), figure))
-    return found
+    return fill("study.html.j2", **context)
 
 
 def section(name: str, title: str, table: Table, figure: Figure | None = None) -> dict[str, Any]:
@@ -113,20 +68,6 @@ def provenance(
         ("versions", ", ".join(f"{name} {number}" for name, number in versions.items())),
         ("hardware", ", ".join(f"{name} {value}" for name, value in hardware.items())),
     ]
-
-
-def print_study(findings: Findings, console: Any = None) -> None:
-    """Print every table; intervals stand behind their values.
-
-    Args:
-        findings: what to print.
-        console: a ``rich.console.Console``; None makes one for the standard output.
-
-    Raises:
-        MissingExtraError: rich is not installed.
-    """
-    note = f"Brackets: 95 % bootstrap intervals. {UNREAD}" if findings.sweeps else ""
-    print_tables(tables(findings), console, note)
 
 
 def print_tables(pairs: Sequence[tuple[str, Table]], console: Any = None, note: str = "") -> None:

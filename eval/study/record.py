@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from ...train.run_folder import git_revision, hardware, versions
-from ..nash_results import FINITE
+from ..estimates import FINITE
 
 
 class StudyRecord(BaseModel):

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from edgewise.cli.main import main
-from edgewise.eval.compare import Comparison, Row
-from edgewise.eval.nash_results import Estimate
+from edgewise.eval.aoi.compare import Comparison, Row
+from edgewise.eval.estimates import Estimate
 from edgewise.train.config_io import packaged
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from ....train.run_folder import open_run
-from ...nash_results import FINITE, Estimate
+from ...estimates import FINITE, Estimate
 from ...results import read_as
 from ...statistics import mean, nested_bootstrap, relative_difference
 from ...study.record import StudyRecord, record

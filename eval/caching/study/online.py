@@ -13,7 +13,7 @@ from ....envs.core.seeding import SeedTree
 from ....train.checkpoint import load
 from ....train.learners import make_learner
 from ....train.run_folder import open_run
-from ...nash_results import FINITE, Estimate
+from ...estimates import FINITE, Estimate
 from ...statistics import bootstrap, mean, relative_difference
 
 FILE_NAME = "online_ppo.json"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...estimates import Estimate
 from ...formats import NOTHING, interval, percent, signed
-from ...nash_results import Estimate
 from ...study.page import print_tables, render_study
 from ...study.tables import Cell, Line, Table
 from .findings import TEST_TIME, Findings

@@ -10,11 +10,10 @@ from pathlib import Path
 from ....envs.core.errors import InvalidInputError
 from ....train import atomic
 from ....train.progress import Progress
-from ....train.trainer import resume, train
-from ...evaluate import evaluate_run, score_checkpoint
+from ...evaluate import evaluate_run
 from ...report import require_drawing, write_report
 from ...results import FILE_NAME, read_as
-from ...study.cells import same_run
+from ...study.training import same_run, train_cell
 from ..results import CachingEvaluation
 from . import online
 from .findings import Findings, collect
@@ -105,11 +104,7 @@ def _is_evaluated(cell: Cell, folder: Path) -> bool:
 def _run(cell: Cell, out: Path, budget: Budget, progress: Progress, command: list[str]) -> None:
     """Bring a cell to its end from wherever it is."""
     folder = cell.folder(out)
-    if folder.exists():
-        same_run(cell.config, folder)
-        resume(folder, evaluator=score_checkpoint, progress=progress)
-    else:
-        train(cell.config, folder, evaluator=score_checkpoint, progress=progress, command=command)
+    train_cell(cell.config, folder, progress=progress, command=command)
     if not _is_evaluated(cell, folder):
         static = None if cell.static is None else folder_of(out, cell.static)
         evaluate_run(folder, budget=budget.evaluation, static=static, command=command)

@@ -9,7 +9,7 @@ from edgewise.envs.core.errors import CheckpointError, InvalidInputError
 from edgewise.eval.caching.study import findings, plan
 from edgewise.eval.caching.study.page import tables
 from edgewise.eval.caching.study.run import reproduce_caching
-from edgewise.eval.nash_results import Estimate
+from edgewise.eval.estimates import Estimate
 from edgewise.train.config_io import packaged
 from edgewise.train.progress import Silent
 

@@ -1,0 +1,31 @@
+"""A mean over seeds with its interval, as part of stored results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from .statistics import bootstrap
+
+FINITE = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+"""Results are not changed, hold nothing unknown, and no number that JSON lacks."""
+
+
+class Estimate(BaseModel):
+    """A mean over seeds with its 95 % bootstrap interval (no ends for a single seed)."""
+
+    model_config = FINITE
+    estimate: float
+    low: float | None
+    high: float | None
+    confidence: float
+    n: int
+
+
+def estimate(samples: Sequence[NDArray[np.float64]], statistic: Callable[..., Any] = np.mean) -> Estimate:
+    """A statistic of samples measured on the same seeds, with its interval (see `statistics.bootstrap`)."""
+    return Estimate(**bootstrap(samples, statistic).as_dict())
