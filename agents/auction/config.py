@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from ..config import LearnerSection
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class DQMSBConfig(_Section):
+class DQMSBConfig(LearnerSection):
     """Of `DQMSB`: the papers state none of these (arXiv 2403.05826 delegates them), so all are our choice."""
 
     bidders: int = Field(5, ge=2, le=1000, description="[-] base stations N")
@@ -27,7 +25,7 @@ class DQMSBConfig(_Section):
     gamma: float = Field(0.95, ge=0, lt=1, description="[-] discount per round")
 
 
-class ClockStepConfig(_Section):
+class ClockStepConfig(LearnerSection):
     """Of the learner that controls the clocks: stock PPO or DQN of Stable-Baselines3."""
 
     algorithm: Literal["ppo", "dqn"] = "ppo"

@@ -11,6 +11,7 @@ from edgewise.agents.config import (
     FractionalD3QNDDPGConfig,
     FractionalPPOConfig,
     LearnerSection,
+    MaskedPPOConfig,
     PPOConfig,
     RecurrentD3QNPPOConfig,
     T2DRLConfig,
@@ -28,6 +29,7 @@ def numeric(annotation: object) -> bool:
     [
         FractionalPPOConfig,
         PPOConfig,
+        MaskedPPOConfig,
         FractionalD3QNDDPGConfig,
         AsyncFractionalConfig,
         RecurrentD3QNPPOConfig,
