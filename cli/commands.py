@@ -163,52 +163,14 @@ def reproduce(
         limit: Of experts: time of HiGHS per instance (s); default the budget's, 120 of full.
         data: Of experts: folder of RouteLLM's MMLU files; without it that part is left out.
     """
+    from ..eval.studies import Options
+    from ..eval.studies import reproduce as run_study
     from ..train.progress import make_progress
-    from .output import print_single_study
 
     folder = out or Path("runs") / "reproduce" / f"{study}-{budget}"
-    if study != "experts" and (limit is not None or data is not None):
-        raise InvalidInputError("--limit and --data are for experts")
-    if study != "aoi-game" and (workers != 1 or address is not None):
-        raise InvalidInputError("--workers and --address are for aoi-game")
-    if study == "experts":
-        from ..eval.experts import study as experts
-        from ..eval.study.page import print_tables
-
-        results = experts.reproduce_experts(budget, folder, only=only, seeds=seeds, limit=limit, data=data)
-        print_tables(experts.tables(results))
-        print(f"results: {folder / experts.RESULTS}, page: {folder / experts.PAGE}")
-        return 0
-    if study == "aoi-game":
-        from ..eval.aoi.study.page import print_study
-        from ..eval.aoi.study.run import PAGE, reproduce_game
-
-        found = reproduce_game(
-            budget,
-            folder,
-            only=only,
-            seeds=seeds,
-            workers=workers,
-            address=address,
-            make_progress=make_progress,
-        )
-        print_study(found)
-        print(f"results: {folder / 'results.json'}, page: {folder / PAGE}")
-        return 0
-    if study == "caching":
-        from ..eval.caching.study import page, run
-
-        measured = run.reproduce_caching(budget, folder, only=only, seeds=seeds, make_progress=make_progress)
-        page.print_study(measured)
-        print(f"results: {folder / run.RESULTS}, page: {folder / run.PAGE}")
-        return 0
-    from ..eval.aoi.study.single import RESULTS
-    from ..eval.aoi.study.single import reproduce as run_study
-
-    if only or seeds is not None:
-        raise InvalidInputError("--only and --seeds are not for aoi-single")
-    print_single_study(run_study(study, budget, folder, make_progress=make_progress))
-    print(f"results: {folder / RESULTS}")
+    options = Options(only=only, seeds=seeds, workers=workers, address=address, limit=limit, data=data)
+    written = run_study(study, budget, folder, options, make_progress=make_progress)
+    print(", ".join(f"{what}: {path}" for what, path in written.items()))
     return 0
 
 

@@ -41,23 +41,6 @@ def print_result(result: RunResult) -> None:
     print(f"next: edgewise evaluate {result.path}")
 
 
-def print_single_study(results: dict[str, Any]) -> None:
-    """Print a study, one line per configuration."""
-    columns = ("configuration", "excess per seed", "median", "at most", "met", "training, s")
-    rows = [
-        (
-            row["config"],
-            ", ".join(f"{cell['excess']:+.2%}" for cell in row["cells"]),
-            f"{row['median_excess']:+.2%}",
-            f"{row['limit']:+.0%}",
-            "yes" if row["met"] else "no",
-            ", ".join(f"{cell['seconds']:.0f}" for cell in row["cells"]),
-        )
-        for row in results["rows"]
-    ]
-    print_table(f"{results['study']}, budget {results['budget']}", columns, rows)
-
-
 def print_checks(checks: Sequence[Check]) -> None:
     """Print a verification, one line per claim."""
     print_table(

@@ -1,4 +1,4 @@
-"""``edgewise reproduce experts``: run every missing cell, then tables and a page from all that are there."""
+"""The study of edge experts, see `edgewise.eval.studies`: run every missing cell, then all that are there on a page."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from typing import Any
 
 from ...envs.core.errors import InvalidInputError
 from ...train import atomic
+from ...train.progress import Progress
 from ...train.run_folder import git_revision, hardware, versions
 from ..formats import Figure
 from ..report import require_drawing
-from ..study.page import provenance, render, section
+from ..study.checks import budget_of, check_seeds
+from ..study.page import print_tables, provenance, render, section
 from ..study.tables import Table
 from . import answers, budgets, gaps, routellm, solvers
 from .cells import BUDGETS, Budget, Part, Record, finished, read, run_cell
 
 STUDY = "experts"
 RESULTS, PAGE = "results.json", "study.html"
-_MOST_SEEDS = 1000
+OPTIONS = frozenset({"only", "seeds", "limit", "data"})
 
 PARTS: dict[str, Part] = {
     "budgets": budgets.PART,
@@ -32,7 +34,7 @@ PARTS: dict[str, Part] = {
 }
 
 
-def reproduce_experts(
+def reproduce(
     budget: str,
     out: Path,
     *,
@@ -40,6 +42,7 @@ def reproduce_experts(
     seeds: int | None = None,
     limit: float | None = None,
     data: Path | None = None,
+    make_progress: Callable[[], Progress] | None = None,
     report: Callable[[str], None] = print,
     command: list[str] | None = None,
 ) -> dict[str, Any]:
@@ -55,6 +58,7 @@ def reproduce_experts(
         seeds: instances of every part; None for the budget's.
         limit: seconds of HiGHS per instance; None for the budget's.
         data: folder of RouteLLM's MMLU files; without one that part is left out.
+        make_progress: not needed, no cell takes long.
         report: called with one line per cell.
         command: the command line for the record; None takes ``sys.argv``.
 
@@ -95,13 +99,11 @@ def reproduce_experts(
 
 
 def _budget(name: str, seeds: int | None, limit: float | None, data: Path | None) -> Budget:
-    if name not in BUDGETS:
-        raise InvalidInputError.of("budget", f"one of {', '.join(BUDGETS)}", name)
-    if seeds is not None and (isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= _MOST_SEEDS):
-        raise InvalidInputError.of("seeds", f"an integer in [1, {_MOST_SEEDS}]", seeds)
+    spending = budget_of(BUDGETS, name)
+    check_seeds(seeds)
     if limit is not None and not 0 < limit < float("inf"):
         raise InvalidInputError.of("limit", "a positive number of seconds", limit)
-    found = replace(BUDGETS[name], data=data)
+    found = replace(spending, data=data)
     if seeds is not None:
         found = replace(found, seeds=seeds, solver_seeds=seeds)
     return found if limit is None else replace(found, limit=float(limit))
@@ -126,6 +128,15 @@ def _stored(folder: Path) -> list[Record]:
 def tables(results: dict[str, Any]) -> list[tuple[str, Table]]:
     """Every table of the results with its title."""
     return [pair for name, part in PARTS.items() for pair in part.tables(results["parts"].get(name) or ())]
+
+
+def show(results: dict[str, Any]) -> None:
+    """Print every table.
+
+    Raises:
+        MissingExtraError: rich is not installed.
+    """
+    print_tables(tables(results))
 
 
 def as_html(results: dict[str, Any]) -> str:

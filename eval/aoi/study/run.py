@@ -1,4 +1,4 @@
-"""Running the study: every missing cell, then the results."""
+"""The study of the game, see `edgewise.eval.studies`: run every missing cell, then the results."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ from ....envs.core.extras import require
 from ....train import atomic
 from ....train.progress import Progress
 from ...report import require_drawing
+from ...study.checks import budget_of, check_seeds
 from .. import results
 from .cells import is_finished, run_cell
 from .findings import Findings, collect
-from .page import as_html
+from .page import as_html, print_study
 from .plan import BUDGETS, PARTS, Cell, all_cells
 
-STUDY = "aoi-game"
+OPTIONS = frozenset({"only", "seeds", "workers", "address"})
 RESULTS, PAGE = "results.json", "study.html"
-_MOST_SEEDS, _MOST_WORKERS = 1000, 10_000
+_MOST_WORKERS = 10_000
+
+show = print_study
 
 
-def reproduce_game(
+def reproduce(
     budget: str,
     out: Path,
     *,
@@ -57,14 +60,11 @@ def reproduce_game(
         MissingExtraError: a library is not installed.
         EdgewiseError: what a cell raises; the finished ones are kept.
     """
-    if budget not in BUDGETS:
-        raise InvalidInputError.of("budget", f"one of {', '.join(BUDGETS)}", budget)
+    spending, line = budget_of(BUDGETS, budget), sys.argv if command is None else command
     if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= _MOST_WORKERS:
         raise InvalidInputError.of("workers", f"an integer in [1, {_MOST_WORKERS}]", workers)
-    if seeds is not None and (isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= _MOST_SEEDS):
-        raise InvalidInputError.of("seeds", f"an integer in [1, {_MOST_SEEDS}]", seeds)
+    check_seeds(seeds)
     require_drawing()
-    spending, line = BUDGETS[budget], sys.argv if command is None else command
     spending = spending if seeds is None else replace(spending, seeds=seeds)
     cells = all_cells(spending, tuple(only) or PARTS)
     missing = [cell for cell in cells if not is_finished(cell, out)]

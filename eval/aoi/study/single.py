@@ -13,17 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ....envs.core.errors import InvalidInputError
 from ....train import atomic
 from ....train.config import load_config
 from ....train.progress import Progress
 from ....train.run_folder import git_revision, versions
 from ...evaluate import evaluate_run
 from ...results import FILE_NAME
+from ...study.checks import budget_of
+from ...study.page import print_tables
+from ...study.tables import Line, Table
 from ...study.training import train_cell
 from ..results import Evaluation, read
 
-RESULTS = "results.json"
+STUDY = "aoi-single"
+RESULTS, PAGE = "results.json", None
+PARTS: tuple[str, ...] = ()
+OPTIONS: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -49,20 +54,17 @@ class Budget:
     evaluation_seeds: int
 
 
-STUDIES = {
-    "aoi-single": (
-        Target("aoi_offload/single_fractional", 0.01),
-        Target("aoi_offload/single_lognormal_1", 0.02),
-        Target("aoi_offload/single_lognormal_1_5", 0.05),
-        Target("aoi_offload/heterogeneous", 0.01),
-        Target("aoi_offload/single_d3qn_ddpg", 0.01),
-    ),
-}
+TARGETS = (
+    Target("aoi_offload/single_fractional", 0.01),
+    Target("aoi_offload/single_lognormal_1", 0.02),
+    Target("aoi_offload/single_lognormal_1_5", 0.05),
+    Target("aoi_offload/heterogeneous", 0.01),
+    Target("aoi_offload/single_d3qn_ddpg", 0.01),
+)
 BUDGETS = {"smoke": Budget(1, 0.05, 8), "full": Budget(3, 1.0, 64)}
 
 
 def reproduce(
-    study: str,
     budget: str,
     out: Path,
     *,
@@ -70,10 +72,9 @@ def reproduce(
     report: Callable[[str], None] = print,
     command: list[str] | None = None,
 ) -> dict[str, Any]:
-    """Run every missing cell of a study and write ``results.json``.
+    """Run every missing cell of the study and write ``results.json``.
 
     Args:
-        study: a name in `STUDIES`.
         budget: ``smoke`` (does it run?) or ``full`` (the documented figures).
         out: folder of the cells and of the results.
         make_progress: where each training reports.
@@ -85,17 +86,13 @@ def reproduce(
         their median, and the training seconds.
 
     Raises:
-        InvalidInputError: unknown study or budget.
+        InvalidInputError: unknown budget.
     """
-    if study not in STUDIES:
-        raise InvalidInputError.of("study", f"one of {', '.join(STUDIES)}", study)
-    if budget not in BUDGETS:
-        raise InvalidInputError.of("budget", f"one of {', '.join(BUDGETS)}", budget)
-    rows = []
-    for target in STUDIES[study]:
+    spending, rows = budget_of(BUDGETS, budget), []
+    for target in TARGETS:
         cells = []
-        for seed in range(BUDGETS[budget].seeds):
-            cells.append(_cell(target.config, seed, BUDGETS[budget], out, make_progress()))
+        for seed in range(spending.seeds):
+            cells.append(_cell(target.config, seed, spending, out, make_progress()))
             report(f"{target.config} seed {seed}: age {cells[-1]['age']:.6g} s, excess {cells[-1]['excess']:+.2%}")
         excess = statistics.median(cell["excess"] for cell in cells)
         rows.append(
@@ -103,7 +100,7 @@ def reproduce(
             | {"cells": cells}
         )
     results = {
-        "study": study,
+        "study": STUDY,
         "budget": budget,
         "command": sys.argv if command is None else command,
         "git": git_revision(),
@@ -112,6 +109,26 @@ def reproduce(
     }
     atomic.write_json(out / RESULTS, results)
     return results
+
+
+def show(results: dict[str, Any]) -> None:
+    """Print one line per configuration.
+
+    Raises:
+        MissingExtraError: rich is not installed.
+    """
+    headings = ("configuration", "excess per seed", "median", "at most", "met", "training, s")
+    lines = []
+    for row in results["rows"]:
+        cells = (
+            ", ".join(f"{cell['excess']:+.2%}" for cell in row["cells"]),
+            f"{row['median_excess']:+.2%}",
+            f"{row['limit']:+.0%}",
+            "yes" if row["met"] else "no",
+            ", ".join(f"{cell['seconds']:.0f}" for cell in row["cells"]),
+        )
+        lines.append(Line(row["config"], "", [(text, "") for text in cells]))
+    print_tables([(f"{results['study']}, budget {results['budget']}", Table(headings, lines, ""))])
 
 
 def _cell(config: str, seed: int, budget: Budget, out: Path, progress: Progress) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Running the study: every missing cell, then the results."""
+"""The study of model caching, see `edgewise.eval.studies`: run every missing cell, then the results."""
 
 from __future__ import annotations
 
@@ -7,25 +7,27 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ....envs.core.errors import InvalidInputError
 from ....train import atomic
 from ....train.progress import Progress
 from ...evaluate import evaluate_run
 from ...report import require_drawing, write_report
 from ...results import FILE_NAME, read_as
+from ...study.checks import budget_of, check_seeds
 from ...study.training import same_run, train_cell
 from ..results import CachingEvaluation
 from . import online
 from .findings import Findings, collect
-from .page import as_html
+from .page import as_html, print_study
 from .plan import BUDGETS, NAMES, Budget, Cell, Part, all_cells, cell_of, chosen, folder_of
 
-STUDY = "caching"
+PARTS = NAMES
+OPTIONS = frozenset({"only", "seeds"})
 RESULTS, PAGE = "results.json", "study.html"
-_MOST_SEEDS = 1000
+
+show = print_study
 
 
-def reproduce_caching(
+def reproduce(
     budget: str,
     out: Path,
     *,
@@ -54,12 +56,9 @@ def reproduce_caching(
         CheckpointError: a cell's folder holds something else.
         MissingExtraError: a library is not installed.
     """
-    if budget not in BUDGETS:
-        raise InvalidInputError.of("budget", f"one of {', '.join(BUDGETS)}", budget)
-    if seeds is not None and (isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= _MOST_SEEDS):
-        raise InvalidInputError.of("seeds", f"an integer in [1, {_MOST_SEEDS}]", seeds)
+    spending, line = budget_of(BUDGETS, budget), sys.argv if command is None else command
+    check_seeds(seeds)
     require_drawing()
-    spending, line = BUDGETS[budget], sys.argv if command is None else command
     spending = spending if seeds is None else replace(spending, seeds=seeds)
     asked = chosen(tuple(only) or spending.parts)
     cells = all_cells(asked, spending)

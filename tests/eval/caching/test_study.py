@@ -8,7 +8,7 @@ import pytest
 from edgewise.envs.core.errors import CheckpointError, InvalidInputError
 from edgewise.eval.caching.study import findings, plan
 from edgewise.eval.caching.study.page import tables
-from edgewise.eval.caching.study.run import reproduce_caching
+from edgewise.eval.caching.study.run import reproduce
 from edgewise.eval.estimates import Estimate
 from edgewise.train.config_io import packaged
 from edgewise.train.progress import Silent
@@ -42,9 +42,9 @@ def test_cells_are_run_once_and_after_what_they_are_compared_with() -> None:
 
 def test_an_unknown_part_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="only must be one or more of drift, proactive"):
-        reproduce_caching("smoke", tmp_path, only=["drifts"], make_progress=Silent)
+        reproduce("smoke", tmp_path, only=["drifts"], make_progress=Silent)
     with pytest.raises(InvalidInputError, match="budget must be one of smoke, full"):
-        reproduce_caching("huge", tmp_path, make_progress=Silent)
+        reproduce("huge", tmp_path, make_progress=Silent)
 
 
 def against(label: str, value: float) -> findings.Against:
@@ -93,7 +93,7 @@ def test_the_smoke_study_runs_is_not_repeated_and_refuses_another_budget(
     pytest.importorskip("stable_baselines3", reason="needs the [sb3] extra")
     pytest.importorskip("matplotlib")
     said: list[str] = []
-    found = reproduce_caching("smoke", tmp_path, make_progress=Silent, report=said.append, command=["edgewise"])
+    found = reproduce("smoke", tmp_path, make_progress=Silent, report=said.append, command=["edgewise"])
     assert [part.name for part in found.tables] == list(plan.BUDGETS["smoke"].parts)
     assert said[-1].startswith("11/11")
     assert found.tables[-1].online is not None
@@ -102,10 +102,10 @@ def test_the_smoke_study_runs_is_not_repeated_and_refuses_another_budget(
         assert all(len(line.cells) == len(shown.headings) - 1 for line in shown.lines)
     page = (tmp_path / "study.html").read_text()
     assert "://" not in page
-    again = reproduce_caching("smoke", tmp_path, make_progress=Silent, report=said.append, command=["edgewise"])
+    again = reproduce("smoke", tmp_path, make_progress=Silent, report=said.append, command=["edgewise"])
     assert said[-1] == "11 of 11 cells are finished"
     assert again.tables == found.tables
     longer = dataclasses.replace(plan.BUDGETS["smoke"], training={**plan.BUDGETS["smoke"].training, "steps": 720})
     monkeypatch.setitem(plan.BUDGETS, "longer", longer)
     with pytest.raises(CheckpointError, match="holds a run with another configuration"):
-        reproduce_caching("longer", tmp_path, make_progress=Silent, report=said.append, command=["edgewise"])
+        reproduce("longer", tmp_path, make_progress=Silent, report=said.append, command=["edgewise"])

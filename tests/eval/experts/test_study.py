@@ -47,11 +47,9 @@ def done(tmp_path_factory):
         patch.setattr(budgets, "ENERGY_BUDGETS", (500.0, 1000.0))
         patch.setattr(budgets, "TRAIN", 300)
         patch.setattr(gaps, "TRAIN", 300)
-        results = study.reproduce_experts(
-            "tiny", out, data=data, report=lines.append, command=["edgewise", "reproduce", "a&b"]
-        )
+        results = study.reproduce("tiny", out, data=data, report=lines.append, command=["edgewise", "reproduce", "a&b"])
         stamp = (out / "cells" / "gap" / "gap-bce-0.json").stat().st_mtime_ns
-        again = study.reproduce_experts("tiny", out, only=["gap"], report=lines.append, command=["edgewise", "a&b"])
+        again = study.reproduce("tiny", out, only=["gap"], report=lines.append, command=["edgewise", "a&b"])
     assert (out / "cells" / "gap" / "gap-bce-0.json").stat().st_mtime_ns == stamp
     assert again["parts"] == results["parts"]  # the others are in the folder
     assert lines[-1] == "gap: 3 of 3 cells are finished"
@@ -146,20 +144,20 @@ def test_cells_with_other_settings_and_damaged_ones_are_refused(done, monkeypatc
     out, _ = done
     monkeypatch.setitem(cells.BUDGETS, "tiny", replace(TINY, gap_experts=4))
     with pytest.raises(CheckpointError, match="experts = "):
-        study.reproduce_experts("tiny", out, only=["gap"], command=[])
+        study.reproduce("tiny", out, only=["gap"], command=[])
     path = out / "cells" / "gap" / "gap-bce-0.json"
     kept = path.read_bytes()
     for damaged in (b"{", b"[]", b"{}"):
         path.write_bytes(damaged)
         with pytest.raises(CheckpointError, match="gap-bce-0"):
-            study.reproduce_experts("tiny", out, only=["gap"], command=[])
+            study.reproduce("tiny", out, only=["gap"], command=[])
     path.write_bytes(kept)
 
 
 def test_bad_input_is_refused(tmp_path):
     for wrong in ({"budget": "fast"}, {"only": ["rl"]}, {"seeds": 0}, {"limit": 0.0}, {"only": ["routellm"]}):
         with pytest.raises(InvalidInputError):
-            study.reproduce_experts(**({"budget": "smoke", "out": tmp_path} | wrong))
+            study.reproduce(**({"budget": "smoke", "out": tmp_path} | wrong))
     assert not list(tmp_path.iterdir())
 
 

@@ -13,7 +13,7 @@ from edgewise.envs.core.errors import CheckpointError, InvalidInputError, Missin
 from edgewise.eval.aoi.study import cells, findings, plan, run
 from edgewise.eval.aoi.study.findings import Findings
 from edgewise.eval.aoi.study.page import print_study
-from edgewise.eval.aoi.study.run import PAGE, RESULTS, reproduce_game
+from edgewise.eval.aoi.study.run import PAGE, RESULTS
 from edgewise.eval.results import FILE_NAME
 from edgewise.train.progress import Silent
 from edgewise.train.trainer import train
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]  # the study itself is 
 
 def reproduce(out, budget="tiny", **options):
     lines = []
-    found = reproduce_game(
+    found = run.reproduce(
         budget, out, make_progress=Silent, report=lines.append, command=["edgewise", "reproduce", "a&b"], **options
     )
     return found, lines

@@ -17,13 +17,13 @@ from edgewise.train.progress import Silent
 def tiny(monkeypatch):
     """Two configurations, two seeds, a few thousand decisions each."""
     targets = (Target("aoi_offload/single_fractional", 0.01), Target("aoi_offload/heterogeneous", 0.01))
-    monkeypatch.setitem(module.STUDIES, "tiny", targets)
+    monkeypatch.setattr(module, "TARGETS", targets)
     monkeypatch.setitem(module.BUDGETS, "tiny", Budget(seeds=2, share=0.01, evaluation_seeds=3))
 
 
 def run(out):
     lines = []
-    results = reproduce("tiny", "tiny", out, make_progress=Silent, report=lines.append, command=["edgewise", "x"])
+    results = reproduce("tiny", out, make_progress=Silent, report=lines.append, command=["edgewise", "x"])
     return results, lines
 
 
@@ -58,8 +58,6 @@ def test_other_runs_in_the_way_are_refused(tiny, tmp_path, monkeypatch):
         run(tmp_path)
 
 
-def test_unknown_names(tmp_path):
-    with pytest.raises(InvalidInputError, match="aoi-single"):
-        reproduce("aoi", "full", tmp_path, make_progress=Silent)
+def test_unknown_budget(tmp_path):
     with pytest.raises(InvalidInputError, match="smoke"):
-        reproduce("aoi-single", "fast", tmp_path, make_progress=Silent)
+        reproduce("fast", tmp_path, make_progress=Silent)
