@@ -18,7 +18,7 @@ from ...envs.aoi_offload.stream import AoIOffloadGameVectorEnv
 from ...envs.core.errors import InvalidInputError
 from ...envs.core.seeding import SeedTree
 from ...envs.core.vector_wrappers import VectorFlatHybridAction, VectorRateReward
-from ..config import FractionalD3QNDDPGConfig, FractionalPPOConfig, HybridPolicyFields, PPOConfig
+from ..config import FractionalD3QNDDPGConfig, FractionalPPOConfig, HybridPolicyFields, MaskedPPOConfig, PPOConfig
 from .callbacks import DinkelbachCallback
 from .d3qn_ddpg import FractionalD3QNDDPG
 from .d3qn_ddpg_policy import D3QNDDPGPolicy
@@ -78,7 +78,7 @@ def build(
     env = SemiMarkovVecEnv(VectorFlatHybridAction(venv))
     model: BaseAlgorithm
     if isinstance(config, FractionalPPOConfig):
-        model = _fractional_ppo(env, config, tree.libraries)
+        model = fractional_ppo(env, config, tree.libraries, _hybrid_policy(env, config))
     elif isinstance(config, PPOConfig):
         model = _ppo(env, config, tree.libraries)
     else:
@@ -98,32 +98,28 @@ def _check_fit(config: Config, game: bool) -> None:
                 raise InvalidInputError.of(name, f"{default!r} where one device learns", getattr(config, name))
 
 
-def _hybrid_kwargs(env: SemiMarkovVecEnv, config: HybridPolicyFields, critic: tuple[int, ...]) -> dict[str, Any]:
-    """Arguments that SB3's PPO and ours share."""
+def ppo_arguments(config: FractionalPPOConfig | PPOConfig | MaskedPPOConfig) -> dict[str, Any]:
+    """What every PPO takes from its configuration: ours, Stable-Baselines3's and sb3-contrib's."""
+    names = ("n_steps", "batch_size", "n_epochs", "clip_range", "ent_coef", "max_grad_norm", "gae_lambda", "gamma")
     rate = config.learning_rate
-    assert env.action_space.shape is not None
-    return {
+    return {name: getattr(config, name) for name in names} | {
         "learning_rate": _linear(rate) if config.anneal else rate,
-        "n_steps": config.n_steps,
-        "batch_size": config.batch_size,
-        "n_epochs": config.n_epochs,
-        "clip_range": config.clip_range,
-        "ent_coef": config.ent_coef,
-        "max_grad_norm": config.max_grad_norm,
         "device": "cpu",
-        "policy_kwargs": {
-            "n_choices": env.action_space.shape[0] - 1,
-            "kind_column": KIND,
-            "ignored": _IGNORED,
-            "family": config.family,
-            "init_mean": config.init_mean,
-            "init_scale": config.init_scale,
-            "net_arch": {"pi": list(config.hidden), "vf": list(critic)},
-        },
     }
 
 
-def _fractional_ppo(env: SemiMarkovVecEnv, config: FractionalPPOConfig, seed: int) -> FractionalPPO:
+def fractional_ppo(
+    env: SemiMarkovVecEnv, config: FractionalPPOConfig, seed: int, policy: Mapping[str, Any]
+) -> FractionalPPO:
+    """Fractional PPO and its outer loop.
+
+    Args:
+        env: where it learns.
+        config: hyper-parameters.
+        seed: of the libraries' generators.
+        policy: arguments of `HybridActorCriticPolicy` besides the sizes of its networks.
+    """
+    critic = () if config.critic == "lstd" else config.hidden
     model = FractionalPPO(
         HybridActorCriticPolicy,
         env,
@@ -133,26 +129,37 @@ def _fractional_ppo(env: SemiMarkovVecEnv, config: FractionalPPOConfig, seed: in
         critic=config.critic,
         critic_memory=config.critic_memory,
         fidelity=config.fidelity,
-        gamma=config.gamma,
-        gae_lambda=config.gae_lambda,
         seed=seed,
-        **_hybrid_kwargs(env, config, () if config.critic == "lstd" else config.hidden),
+        policy_kwargs={**policy, "net_arch": {"pi": list(config.hidden), "vf": list(critic)}},
+        **ppo_arguments(config),
     )
     model.outer_loop = DinkelbachCallback(config.ratio, config.omega)
     return model
 
 
 def _ppo(env: SemiMarkovVecEnv, config: PPOConfig, seed: int) -> PPO:
-    kwargs = _hybrid_kwargs(env, config, config.hidden)
+    sizes = {"net_arch": {"pi": list(config.hidden), "vf": list(config.hidden)}}
     return PPO(
         HybridActorCriticPolicy,
         env,
-        gamma=config.gamma,
-        gae_lambda=config.gae_lambda,
         vf_coef=config.vf_coef,
         seed=seed,
-        **kwargs,
+        policy_kwargs=_hybrid_policy(env, config) | sizes,
+        **ppo_arguments(config),
     )
+
+
+def _hybrid_policy(env: SemiMarkovVecEnv, config: HybridPolicyFields) -> dict[str, Any]:
+    """Arguments of a policy that chooses servers and waits."""
+    assert env.action_space.shape is not None
+    return {
+        "n_choices": env.action_space.shape[0] - 1,
+        "kind_column": KIND,
+        "ignored": _IGNORED,
+        "family": config.family,
+        "init_mean": config.init_mean,
+        "init_scale": config.init_scale,
+    }
 
 
 def _d3qn_ddpg(env: SemiMarkovVecEnv, config: FractionalD3QNDDPGConfig, seed: int, game: bool) -> FractionalD3QNDDPG:

@@ -19,10 +19,9 @@ from ...envs.core.errors import InvalidInputError
 from ...envs.core.extras import require
 from ...envs.core.seeding import SeedTree
 from ..config import FractionalPPOConfig, MaskedPPOConfig
-from .build import _linear
-from .callbacks import DinkelbachCallback
+from .build import fractional_ppo, ppo_arguments
 from .learner import SB3Learner
-from .policies import DecisionFeatures, HybridActorCriticPolicy
+from .policies import DecisionFeatures
 from .ppo import FractionalPPO
 from .vec_env import SemiMarkovVecEnv
 
@@ -121,15 +120,6 @@ def _random_play(venv: Any, tree: SeedTree) -> NDArray[np.float32]:
     return np.concatenate(rows)
 
 
-def _shared(config: Config) -> dict[str, Any]:
-    names = ("n_steps", "batch_size", "n_epochs", "clip_range", "ent_coef", "max_grad_norm", "gae_lambda", "gamma")
-    rate = config.learning_rate
-    return {name: getattr(config, name) for name in names} | {
-        "learning_rate": _linear(rate) if config.anneal else rate,
-        "device": "cpu",
-    }
-
-
 def _masked_ppo(
     env: MaskedVecEnv, config: MaskedPPOConfig, seed: int, ignored: tuple[int, ...], sample: NDArray[np.float32]
 ) -> BaseAlgorithm:
@@ -144,7 +134,7 @@ def _masked_ppo(
             "features_extractor_class": DecisionFeatures,
             "features_extractor_kwargs": {"kind_column": None, "ignored": ignored},
         },
-        **_shared(config),
+        **ppo_arguments(config),
     )
     features = model.policy.features_extractor
     assert isinstance(features, DecisionFeatures)
@@ -160,27 +150,8 @@ def _fractional_ppo(
     layout = env.venv.layout  # type: ignore[attr-defined]
     if "available" not in layout:
         raise InvalidInputError("algorithm: fractional_ppo needs the mask in the observation, as in ExpertRoute")
-    critic = () if config.critic == "lstd" else config.hidden
-    model = FractionalPPO(
-        HybridActorCriticPolicy,
-        env,
-        ratio=config.ratio,
-        horizon=config.horizon,
-        winsorise=config.winsorise,
-        critic=config.critic,
-        critic_memory=config.critic_memory,
-        fidelity=config.fidelity,
-        seed=seed,
-        policy_kwargs={
-            "kind_column": None,
-            "ignored": ignored,
-            "mask_start": layout["available"].start,
-            "net_arch": {"pi": list(config.hidden), "vf": list(critic)},
-        },
-        **_shared(config),
-    )
-    model.outer_loop = DinkelbachCallback(config.ratio, config.omega)
-    return model
+    policy = {"kind_column": None, "ignored": ignored, "mask_start": layout["available"].start}
+    return fractional_ppo(env, config, seed, policy)
 
 
 class ExpertPolicy:

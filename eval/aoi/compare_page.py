@@ -9,7 +9,8 @@ from ...envs.core.extras import require
 from ..console import stdout_console
 from ..estimates import Estimate
 from ..formats import NOTHING, interval, percent, seconds, share_interval
-from ..pages import fill
+from ..pages import bar, fill
+from ..terminal import make_table
 from .compare import Comparison, Row
 
 _BAR_LIMIT = 3.5  # bars end at this multiple of the lowest age
@@ -97,8 +98,7 @@ def as_html(comparison: Comparison) -> str:
         {
             "row": row,
             "cells": [cell(row) for _, cell in shown],
-            "bar": round(100.0 * min(row.age.estimate / top, 1.0), 2),
-            "cut": row.age.estimate > top,
+            "bar": bar(row.age, top),
         }
         for row in comparison.rows
     ]
@@ -122,13 +122,9 @@ def print_comparison(comparison: Comparison, console: Any = None) -> None:
         MissingExtraError: rich is not installed.
     """
     console = console or stdout_console()
-    text, box = require("rich.text", "cli").Text, require("rich.box", "cli").SIMPLE_HEAD
-    table = require("rich.table", "cli").Table(
-        title=comparison.system, title_justify="left", box=box, padding=(0, 1, 0, 0)
-    )
+    text = require("rich.text", "cli").Text
     titles = ("policy", "runs", "age, s", "95 %", "median", "episodes", "gain", "95 %", "at most", "training")
-    for number, title in enumerate(titles):
-        table.add_column(title, justify="right" if number else "left", no_wrap=True)
+    table = make_table(comparison.system, titles)
     for row in comparison.rows:
         learned = row.kind == "learned"
         cells = [row.label, str(len(row.runs)) if learned else "", *_age(row.age)]

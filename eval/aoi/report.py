@@ -7,8 +7,9 @@ from typing import Any
 
 from ...train.run_folder import RunFolder
 from ..formats import interval, percent, places, seconds, share_interval, signed
+from ..pages import bar
 from ..report import render_page
-from .results import Evaluation, Score
+from .results import Evaluation
 from .sections import sections
 from .verdict import target_name, verdict
 
@@ -52,25 +53,10 @@ def _table(evaluation: Evaluation) -> list[dict[str, Any]]:
     limit = _BAR_LIMIT * evaluation.learner.age.estimate
     scores = sorted([evaluation.learner, *evaluation.baselines], key=lambda score: score.age.estimate)
     top = max(min(score.age.high or score.age.estimate, limit) for score in scores)
-    target = evaluation.target
-
-    def place(value: float) -> float:
-        return round(100.0 * min(max(value / top, 0.0), 1.0), 2)
-
-    def row(score: Score) -> dict[str, Any]:
-        age = score.age
-        low, high = (age.estimate if end is None else end for end in (age.low, age.high))
-        return {
-            "score": score,
-            "learner": score is evaluation.learner,
-            "bar": place(age.estimate),
-            "low": place(low),
-            "span": round(max(place(high) - place(low), 0.0), 2),
-            "cut": age.estimate > top,
-            "target": None if target is None else place(target),
-        }
-
-    return [row(score) for score in scores]
+    return [
+        {"score": score, "learner": score is evaluation.learner, "bar": bar(score.age, top, evaluation.target)}
+        for score in scores
+    ]
 
 
 def _provenance(evaluation: Evaluation) -> list[tuple[str, str]]:

@@ -8,9 +8,10 @@ from typing import Any
 from ...envs.model_caching.state import TERMS
 from ...train.run_folder import RunFolder
 from ..formats import Figure, interval, percent, signed
+from ..pages import bar
 from ..report import render_page
 from . import figures
-from .results import CachingEvaluation, Row
+from .results import CachingEvaluation
 from .verdict import NEAR_CAUSAL, verdict
 
 _FILTERS: dict[str, Callable[..., str]] = {
@@ -111,22 +112,7 @@ def _table(evaluation: CachingEvaluation) -> list[dict[str, Any]]:
     """Rows of the comparison with their bars."""
     limit = _BAR_LIMIT * evaluation.learner.cost.estimate
     top = max(min(row.cost.estimate, limit) for row in evaluation.rows)
-
-    def place(value: float) -> float:
-        return round(100.0 * min(max(value / top, 0.0), 1.0), 2)
-
-    def entry(row: Row) -> dict[str, Any]:
-        low, high = (row.cost.estimate if end is None else end for end in (row.cost.low, row.cost.high))
-        return {
-            "row": row,
-            "bar": place(row.cost.estimate),
-            "low": place(low),
-            "span": round(max(place(high) - place(low), 0.0), 2),
-            "cut": row.cost.estimate > top,
-            "target": place(evaluation.bound.bound),
-        }
-
-    return [entry(row) for row in evaluation.rows]
+    return [{"row": row, "bar": bar(row.cost, top, evaluation.bound.bound)} for row in evaluation.rows]
 
 
 def _provenance(evaluation: CachingEvaluation) -> list[tuple[str, str]]:

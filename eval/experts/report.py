@@ -7,6 +7,7 @@ from typing import Any
 
 from ...train.run_folder import RunFolder
 from ..formats import Figure, percent
+from ..pages import bar
 from ..report import render_page
 from . import drawing
 from .results import ExpertsEvaluation, Row
@@ -129,17 +130,8 @@ def _is_optimum(row: Row) -> bool:
 def _table(evaluation: ExpertsEvaluation) -> list[dict[str, Any]]:
     """Rows of the comparison with their bars."""
     top = max(max(row.value.estimate, row.value.high or 0.0) for row in evaluation.rows)
-
-    def place(value: float) -> float:
-        return round(100.0 * min(max(value / top, 0.0), 1.0), 2) if top > 0 else 0.0
-
-    def entry(row: Row) -> dict[str, Any]:
-        low, high = (row.value.estimate if end is None else end for end in (row.value.low, row.value.high))
-        target = None if evaluation.target is None else place(evaluation.target.value)
-        span = round(max(place(high) - place(low), 0.0), 2)
-        return {"row": row, "bar": place(row.value.estimate), "low": place(low), "span": span, "target": target}
-
-    return [entry(row) for row in evaluation.rows]
+    target = None if evaluation.target is None else evaluation.target.value
+    return [{"row": row, "bar": bar(row.value, top, target)} for row in evaluation.rows]
 
 
 def _provenance(evaluation: ExpertsEvaluation) -> list[tuple[str, str]]:
