@@ -62,3 +62,19 @@ def age_env() -> Callable[..., VectorEnv[Any, Any, Any]]:
         return gymnasium.make_vec("edgewise/AoIOffload-v0", num_envs=num_envs, **settings)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def t2drl_trained_once() -> Any:
+    from .t2drl_models import ROLLOUT, make
+
+    model = make(learning_rate=0.01, eta_base=4.0)
+    model.learn(10 * ROLLOUT)
+    return model
+
+
+@pytest.fixture
+def trained_t2drl(t2drl_trained_once: Any) -> Any:
+    """A trained model of T2DRL, as it acts by default; no test changes its weights."""
+    t2drl_trained_once.policy.set_test_time("episodic")
+    return t2drl_trained_once
