@@ -376,6 +376,9 @@ class CacheNetworkFields(LearnerSection):
         le=4096,
         description="[-] width of a network that all items share, beside the heads on the features; 0: none",
     )
+    per_item: bool = Field(
+        default=False, description="one copy of the backbone per item, with the same weights and a memory of its own"
+    )
     sticky: float = Field(
         default=0.0, ge=0, le=20, description="[-] first preference for what is cached already, logit units; 0: none"
     )
@@ -385,6 +388,8 @@ class CacheNetworkFields(LearnerSection):
         """Refuse widths that do not divide, and fields of another backbone, which would do nothing."""
         if self.backbone == "ttt" and self.width % self.heads:
             raise ValueError(f"heads: must divide width = {self.width}, got {self.heads}")
+        if self.per_item and not self.item_head:
+            raise ValueError("item_head: must be at least 1 with per_item, got 0")
         for name, owners in _OF_BACKBONE.items():
             given = getattr(self, name)
             # Sizes of TTT also say what an equal size is.

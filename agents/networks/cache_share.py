@@ -66,7 +66,7 @@ class CacheShareDistribution:
 
 
 class ItemHead(nn.Module):
-    """Score and share of every item from its own entries of the observation and the features: one network for all.
+    """Some numbers for every item from its own entries of the observation and the features: one network for all.
 
     What is learned about one item holds for every other one with the same entries, so that it takes as many fewer slots
     to learn as there are items.
@@ -75,20 +75,22 @@ class ItemHead(nn.Module):
         entries: entries of the observation per item.
         features: width of the features.
         width: of the two hidden layers.
+        outputs: numbers O per item.
+        gain: of the first weights of the outputs.
     """
 
-    def __init__(self, entries: int, features: int, width: int) -> None:
+    def __init__(self, entries: int, features: int, width: int, outputs: int, gain: float) -> None:
         super().__init__()
         self.own, self.context = nn.Linear(entries, width), nn.Linear(features, width, bias=False)
-        self.hidden, self.out = nn.Linear(width, width), nn.Linear(width, 3)
-        nn.init.orthogonal_(self.out.weight, gain=0.01)
+        self.hidden, self.out = nn.Linear(width, width), nn.Linear(width, outputs)
+        nn.init.orthogonal_(self.out.weight, gain=gain)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, items: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores (n, I), and locations of the shares (n, 2 I), of items (n, I, E) and features (n, F)."""
+    def forward(self, items: Tensor, features: Tensor) -> Tensor:
+        """Outputs (n, I, O) for items (n, I, E) and features (n, F)."""
         inner = torch.tanh(self.own(items) + self.context(features).unsqueeze(1))
-        score, first, second = self.out(torch.tanh(self.hidden(inner))).unbind(-1)
-        return score, torch.cat([first, second], dim=-1)
+        outputs: Tensor = self.out(torch.tanh(self.hidden(inner)))
+        return outputs
 
 
 class CacheActorCritic(nn.Module):
@@ -138,11 +140,17 @@ class CacheActorCritic(nn.Module):
             raise InvalidInputError.of("init_cache", "in (0, 1)", init_cache)
         if (item_head or sticky) and obs_dim < items:
             raise InvalidInputError.of("item_head", f"0 for an observation of less than {items} entries", item_head)
+        itemwise = backbone.copies > 1
+        if itemwise and not item_head:
+            raise InvalidInputError.of("item_head", "at least 1 for a backbone with a copy per item", item_head)
         self.items, self.backbone, self.critic = items, backbone, critic
+        self._entries = obs_dim // items  # per item
+        self.item_head: ItemHead | None = None
+        self.item_value: ItemHead | None = None
         self.bits = nn.Linear(backbone.width, items)
         self.shares = nn.Linear(backbone.width, 2 * items)
         self.value = nn.Linear((critic or backbone).width, 1)
-        self.decoder = nn.Linear(backbone.width, obs_dim)
+        self.decoder = nn.Linear(backbone.width, self._entries if itemwise else obs_dim)
         self.register_buffer("obs_mean", torch.zeros(obs_dim))
         self.register_buffer("obs_scale", torch.ones(obs_dim))
         self.register_buffer("value_mean", torch.zeros(()))
@@ -154,8 +162,11 @@ class CacheActorCritic(nn.Module):
         nn.init.constant_(self.bits.bias, math.log(init_cache / (1.0 - init_cache)))
         nn.init.zeros_(self.value.weight)
         nn.init.zeros_(self.value.bias)
-        self._entries = obs_dim // items  # per item
-        self.item_head = ItemHead(self._entries, backbone.width, item_head) if item_head else None
+        if item_head:
+            read = [self._entries + (each.width if itemwise else 0) for each in (backbone, critic or backbone)]
+            self.item_head = ItemHead(read[0], backbone.width, item_head, 3, gain=0.01)
+            # A slot's cost is a sum over the agents: so is what its value is made of.
+            self.item_value = ItemHead(read[1], (critic or backbone).width, item_head, 1, gain=0.0)
         self.sticky = nn.Parameter(torch.tensor(float(sticky))) if sticky else None
         self._own = backbone.state_width
         self.state_width = self._own + (critic.state_width if critic is not None else 0)
@@ -172,13 +183,13 @@ class CacheActorCritic(nn.Module):
             state: states (n, S).
             adapt: factor of the inner learning rates.
         """
-        original, obs = obs, self._standardised(obs)
+        original, obs = obs, self._inputs(obs)
         own, others = state.split([self._own, self.state_width - self._own], dim=-1)
         features, own = self.backbone.step(obs, own, adapt)
         critical = features
         if self.critic is not None:
             critical, others = self.critic.step(obs, others, adapt)
-        return self._law(features, original), self._values(critical), torch.cat([own, others], dim=-1)
+        return self._law(features, original), self._values(critical, original), torch.cat([own, others], dim=-1)
 
     def sequence(
         self, obs: Tensor, state: Tensor, actions: Tensor | None = None
@@ -190,13 +201,13 @@ class CacheActorCritic(nn.Module):
             state: states (n, S) before the first.
             actions: decisions taken, carriers (n, T, 2 I).
         """
-        original, obs = obs, self._standardised(obs)
+        original, obs = obs, self._inputs(obs)
         own, others = state.split([self._own, self.state_width - self._own], dim=-1)
         features, _ = self.backbone.sequence(obs, own, actions)
         critical = features
         if self.critic is not None:
             critical, _ = self.critic.sequence(obs, others, actions)
-        return self._law(features.flatten(0, 1), original.flatten(0, 1)), self._values(critical.flatten(0, 1))
+        return self._law(features.flatten(0, 1), original.flatten(0, 1)), self._values(critical.flatten(0, 1), original.flatten(0, 1))
 
     def supervised_sequence(
         self, obs: Tensor, state: Tensor, actions: Tensor, valid: Tensor
@@ -212,7 +223,7 @@ class CacheActorCritic(nn.Module):
             actions: decisions taken, carriers (n, T, 2 I).
             valid: which rows are data, boolean (n, T).
         """
-        original, obs = obs, self._standardised(obs)
+        original, obs = obs, self._inputs(obs)
         own = self.backbone.auxiliary_loss(obs, actions, valid)
         if own is not None:
             return *self.sequence(original, state, actions), own
@@ -227,9 +238,10 @@ class CacheActorCritic(nn.Module):
         critical = features
         if self.critic is not None:
             critical, _ = self.critic.sequence(obs, others, actions)
-        loss = (self.decoder(views[valid]) - obs[valid]).square().mean()
+        decoded = self.decoder(self._by_copy(views[valid])).flatten(1)
+        loss = (decoded - obs[valid]).square().mean()
         law = self._law(features.flatten(0, 1), original.flatten(0, 1))
-        return law, self._values(critical.flatten(0, 1)), loss
+        return law, self._values(critical.flatten(0, 1), original.flatten(0, 1)), loss
 
     def note_action(self, state: Tensor, action: Tensor) -> Tensor:
         """States (n, S) after carriers (n, 2 I)."""
@@ -283,25 +295,44 @@ class CacheActorCritic(nn.Module):
             scale: their spread, above 0.
         """
         self.value.weight.mul_(self.value_scale / scale)
+        if self.item_value is not None:
+            for values in self.item_value.out.parameters():
+                values.mul_(self.value_scale / scale)
         self.value.bias.mul_(self.value_scale).add_(self.value_mean - mean).div_(scale)
         self.value_mean.fill_(mean)
         self.value_scale.fill_(scale)
 
-    def _standardised(self, obs: Tensor) -> Tensor:
+    def _inputs(self, obs: Tensor) -> Tensor:
+        """What the backbones see of observations (..., D): standardised, for copies the entries item by item."""
+        if self.backbone.copies > 1:
+            return self._per_item(obs).flatten(-2)
         return ((obs - self.obs_mean) / self.obs_scale).clamp(-_OUTLIER, _OUTLIER)
 
+    def _by_copy(self, features: Tensor) -> Tensor:
+        """Features (n, C * F) of every copy, (n, C, F)."""
+        return features.unflatten(-1, (self.backbone.copies, -1))
+
     def _law(self, features: Tensor, obs: Tensor) -> CacheShareDistribution:
-        """Law of the decisions from features (n, F) and observations (n, D) as they came."""
-        logits, location = self.bits(features), self.shares(features)
+        """Law of the decisions from features (n, C * F) and observations (n, D) as they came."""
+        context = self._by_copy(features).mean(-2)
+        logits, location = self.bits(context), self.shares(context)
         if self.sticky is not None:
             logits = logits + self.sticky * (2.0 * obs[:, : self.items] - 1.0)
         if self.item_head is not None:
-            scores, locations = self.item_head(self._per_item(obs), features)
-            logits, location = logits + scores, location + locations
+            score, first, second = self._read(self.item_head, features, obs).unbind(-1)
+            logits, location = logits + score, location + torch.cat([first, second], dim=-1)
         return CacheShareDistribution(logits, location)
 
+    def _read(self, head: ItemHead, features: Tensor, obs: Tensor) -> Tensor:
+        """Outputs (n, I, O) of a head that sees an item's entries, its copy's features, and their mean."""
+        items, own = self._per_item(obs), self._by_copy(features)
+        if self.backbone.copies > 1:
+            items = torch.cat([items, own], dim=-1)
+        outputs: Tensor = head(items, own.mean(-2))
+        return outputs
+
     def _per_item(self, obs: Tensor) -> Tensor:
-        """Entries (n, I, E) of every item, each kind of entry on one scale for all items."""
+        """Entries (..., I, E) of every item, each kind of entry on one scale for all items."""
         count = self._entries * self.items
         mean, scale = (part[:count].view(self._entries, self.items) for part in (self.obs_mean, self.obs_scale))
         centre = mean.mean(-1, keepdim=True)
@@ -310,10 +341,13 @@ class CacheActorCritic(nn.Module):
             (scale.square() * (scale != 1.0)).mean(-1, keepdim=True) + mean.var(-1, correction=0, keepdim=True)
         ).sqrt()
         spread = torch.where(spread > 1e-6, spread, torch.ones_like(spread))
-        blocks = obs[:, :count].unflatten(-1, (self._entries, self.items))
+        blocks = obs[..., :count].unflatten(-1, (self._entries, self.items))
         items: Tensor = ((blocks - centre) / spread).clamp(-_OUTLIER, _OUTLIER).transpose(-1, -2)
         return items
 
-    def _values(self, features: Tensor) -> Tensor:
-        values: Tensor = self.value(features).squeeze(-1)
+    def _values(self, features: Tensor, obs: Tensor) -> Tensor:
+        """Values (n,) from the critic's features (n, C * F) and observations (n, D) as they came."""
+        values: Tensor = self.value(self._by_copy(features).mean(-2)).squeeze(-1)
+        if self.item_value is not None:
+            values = values + self._read(self.item_value, features, obs).sum((-1, -2))
         return self.value_mean + self.value_scale * values
