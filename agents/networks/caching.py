@@ -94,7 +94,8 @@ def _size(obs_dim: int, items: int, settings: CacheNetworkFields, hidden: int) -
 def _build(obs_dim: int, items: int, settings: CacheNetworkFields, hidden: int) -> CacheActorCritic:
     backbone = _backbone(obs_dim, items, settings, hidden)
     critic = _backbone(obs_dim, items, settings, hidden) if settings.separate_critic else None
-    return CacheActorCritic(backbone, obs_dim, items, critic, settings.init_cache, settings.item_head, settings.sticky)
+    names = ("init_cache", "item_head", "sticky", "fill")
+    return CacheActorCritic(backbone, obs_dim, items, critic, **{name: getattr(settings, name) for name in names})
 
 
 def _backbone(obs_dim: int, items: int, settings: CacheNetworkFields, hidden: int) -> Backbone:

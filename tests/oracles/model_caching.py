@@ -216,7 +216,9 @@ class Reference:
                 accuracy_cost += unit * demand * b
                 local += b * demand
                 correct += accuracy * b * demand
-                self.parts[i] += p.weight_communication * demand * self.edge_factor * b * p.edge_price * self.input_now[i]
+                self.parts[i] += (
+                    p.weight_communication * demand * self.edge_factor * b * p.edge_price * self.input_now[i]
+                )
                 self.parts[i] += p.weight_compute * b * joules[i] / p.gpu_gflops + p.weight_accuracy * unit * demand * b
         self.cache = plan
         terms = (switching, p.weight_communication * communication, p.weight_compute * compute,

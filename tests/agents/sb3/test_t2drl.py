@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode
+from gymnasium.vector import AutoresetMode, VectorWrapper
+from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 
@@ -42,6 +43,7 @@ OTHERS = {"width": 8, "hidden": 6} | {name: SMALL[name] for name in ("n_steps", 
 CASES: dict[str, dict[str, Any]] = {
     **{name: SMALL if name == "ttt" else OTHERS | {"backbone": name} for name in BACKBONES},
     "ttt items": SMALL | {"item_head": 6, "sticky": 2.0},
+    "ttt copies": SMALL | {"item_head": 6, "per_item": True, "own_credit": 0.7},
     "ttt mlp": SMALL | {"layer": "mlp", "separate_critic": True},
     "ttt inverse dynamics": SMALL | {"inner_loss": "inverse_dynamics", "aux_coef": 0.0, "ent_coef": 0.01},
 }
@@ -77,7 +79,9 @@ def test_chunks_give_the_probabilities_and_values_of_the_rollout(case: str) -> N
         valid = chunks.valid.flatten()
         with torch.no_grad():
             law, values = network.sequence(chunks.observations, chunks.state, chunks.actions)
-            log_probs = law.log_prob(chunks.actions.flatten(0, 1))[valid]
+            log_probs = law.log_probs(chunks.actions.flatten(0, 1))[valid]
+            if not model.own_credit:
+                log_probs, values = log_probs.sum(-1, keepdim=True), values.sum(-1, keepdim=True)
         torch.testing.assert_close(log_probs, chunks.log_probs, rtol=1e-4, atol=1e-4)
         expected = chunks.returns - chunks.advantages
         torch.testing.assert_close(values[valid], expected, rtol=1e-3, atol=1e-3)
@@ -89,11 +93,11 @@ def test_minibatches_hold_every_slot_once() -> None:
     model = make()
     rollout(model)
     buffer = model.rollout_buffer
-    buffer.returns[:] = np.arange(ROLLOUT).reshape(STEPS, LANES)  # names of the slots
+    buffer.returns[:] = np.arange(ROLLOUT).reshape(STEPS, LANES, 1)  # names of the slots
     sizes, names = [], []
     for chunks in buffer.minibatches(32):
         sizes.append(len(chunks.returns))
-        names += chunks.returns.tolist()
+        names += chunks.returns.flatten().tolist()
         assert chunks.valid.sum(1).max() <= model.chunk
         assert chunks.valid.shape == chunks.observations.shape[:2]
     assert sorted(names) == list(range(ROLLOUT))
@@ -154,11 +158,76 @@ def test_a_time_limit_is_bootstrapped_with_the_state_it_found(case: str) -> None
     with torch.no_grad():
         _, values = policy.network.sequence(episode, policy.initial_state(LANES), actions)
     expected = rewards[HORIZON - 1] + model.gamma * values.view(LANES, HORIZON + 1)[:, -1].numpy()
-    np.testing.assert_allclose(buffer.rewards[HORIZON - 1], expected, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(buffer.rewards[HORIZON - 2], rewards[HORIZON - 2])
+    np.testing.assert_allclose(buffer.rewards[HORIZON - 1, :, 0], expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(buffer.rewards[HORIZON - 2, :, 0], rewards[HORIZON - 2])
     # Generalised advantage estimation stops at the end of the episode.
     advantage = buffer.rewards[HORIZON - 1] - buffer.values[HORIZON - 1]
     np.testing.assert_allclose(buffer.advantages[HORIZON - 1], advantage, rtol=1e-4, atol=1e-5)
+
+
+def test_advantages_are_those_of_sb3() -> None:
+    model = make()
+    model.learn(2 * ROLLOUT)
+    rollout(model)
+    ours = model.rollout_buffer
+    theirs = RolloutBuffer(STEPS, ours.observation_space, ours.action_space, "cpu", 0.95, 0.95, LANES)
+    for name in ("rewards", "values"):
+        setattr(theirs, name, getattr(ours, name)[..., 0])
+    theirs.episode_starts = ours.episode_starts
+    assert model._last_episode_starts is not None
+    last = torch.as_tensor(model._values(model._last_obs, model._state))  # type: ignore[arg-type]
+    theirs.compute_returns_and_advantage(last, model._last_episode_starts)
+    ours.compute_returns_and_advantage(last, model._last_episode_starts)
+    np.testing.assert_allclose(ours.advantages[..., 0], theirs.advantages, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(ours.returns[..., 0], theirs.returns, rtol=1e-5, atol=1e-6)
+
+
+def test_own_costs_of_the_items_sum_to_the_reward() -> None:
+    together = make("ttt items")
+    rollout(together)
+    apart = make("ttt items", own_credit=0.7)  # starts from the same seed
+    rollout(apart)
+    ended = (HORIZON - 1) % STEPS  # a time limit adds what follows
+    for step in set(range(STEPS)) - {ended}:
+        np.testing.assert_allclose(
+            apart.rollout_buffer.rewards[step].sum(-1), together.rollout_buffer.rewards[step, :, 0], rtol=1e-5
+        )
+    assert apart.rollout_buffer.advantages.shape == (STEPS, LANES, 3)
+
+
+def test_own_credit_needs_costs_by_item() -> None:
+    env = SemiMarkovVecEnv(_Silent(VectorFlatCacheAction(vector())))
+    network = CacheNetworkFields(item_head=4, width=8, intermediate=8)
+    model = T2DRL(T2DRLPolicy, env, n_steps=4, own_credit=0.5, policy_kwargs={"network": network})
+    with pytest.raises(InvalidInputError, match="own_credit needs an environment that tells"):
+        model.learn(4 * LANES)
+    with pytest.raises(InvalidInputError, match="own_credit must be 0 for a network without item_head"):
+        T2DRL(T2DRLPolicy, env, own_credit=0.5)
+    with pytest.raises(InvalidInputError, match="own_credit must be in"):
+        T2DRL(T2DRLPolicy, env, own_credit=1.5)
+
+
+class _Silent(VectorWrapper):
+    """Does not tell the costs of the items."""
+
+    def step(self, actions: Any) -> Any:
+        *rest, info = self.env.step(actions)
+        del info["cost_by_agent"]
+        return *rest, info
+
+
+def test_a_full_cache_is_filled_in_the_policys_order() -> None:
+    hyper = SMALL | {"fill": True, "item_head": 6, "per_item": True, "own_credit": 0.7, "init_cache": 0.9}
+    model = build_t2drl("edgewise/ModelCaching-v0", {"n_gpus": 20}, num_envs=LANES, seed=0, **hyper)
+    model.learn(2 * STEPS * LANES)
+    policy = AdaptivePolicy(model)
+    env = gymnasium.make_vec("edgewise/ModelCaching-v0", num_envs=2, n_gpus=20)
+    obs, _ = env.reset(seed=5)
+    for _ in range(20):
+        action = policy.act(obs)
+        obs, _, _, _, info = env.step(action)
+        np.testing.assert_array_equal(info["cache"], action["cache"])  # nothing was left for the projection to drop
+    assert (info["memory"] > 0.5 * 20 * 80.0).all()
 
 
 def test_the_first_rollout_only_calibrates() -> None:
@@ -425,6 +494,8 @@ def test_deployments_refuse_what_they_cannot_run(trained: T2DRL) -> None:
         ({"heads": 3}, "heads: must divide width = 32, got 3"),
         ({"gamma": 1.0}, "gamma"),
         ({"test_time": "online"}, "test_time"),
+        ({"own_credit": 0.5}, "item_head: must be at least 1 with own_credit, got 0"),
+        ({"per_item": True}, "item_head: must be at least 1 with per_item, got 0"),
         ({"backbone": "lstm", "layers": 2, "hidden": 4}, "layers: is for the backbones ttt"),
     ],
 )
