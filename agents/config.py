@@ -424,9 +424,12 @@ class T2DRLConfig(CacheNetworkFields):
     vf_coef: float = Field(default=0.25, ge=0, description="[-] weight of the value loss")
     ent_coef: float = Field(default=0.0, ge=0, description="[-] weight of the entropy bonus")
     aux_coef: float = Field(default=0.1, ge=0, description="[-] weight of the self-supervised loss; 0: none")
-    item_credit: bool = Field(
-        default=False,
-        description="credit every item with its own cost and that of the items it left no room for, not with all",
+    own_credit: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="[-] weight of an item's own cost, against that of all, in the advantage of its decision; 0: one "
+        "advantage and one ratio for all items together",
     )
     max_grad_norm: float = Field(default=0.5, gt=0, description="[-] gradient clip")
     value_memory: float = Field(default=10.0, ge=1, description="[rollouts] remembered by the scale of the values")
@@ -436,9 +439,9 @@ class T2DRLConfig(CacheNetworkFields):
 
     @model_validator(mode="after")
     def _whole_chunks(self) -> T2DRLConfig:
-        """Chunks start where inner base weights change; items' own costs need values and an order of their own."""
-        if self.item_credit and not (self.item_head and self.fill):
-            raise ValueError("item_credit: must be false without fill and item_head, got true")
+        """Chunks start where inner base weights change; items' own costs need values of their own."""
+        if self.own_credit and not self.item_head:
+            raise ValueError("item_head: must be at least 1 with own_credit, got 0")
         if self.backbone == "ttt" and self.chunk % self.minibatch:
             raise ValueError(f"chunk: must be a multiple of minibatch = {self.minibatch}, got {self.chunk}")
         return self

@@ -47,10 +47,9 @@ class T2DRL(PPO):
             and where a rollout does.
         batch_size: least slots in a minibatch of whole chunks.
         aux_coef: weight of the self-supervised loss of the outer weights.
-        item_credit: give every item a ratio, a value and an advantage of its own, as MAPPO does for agents, from
-            ``info["cost_by_agent"]``. As items meet in the memory only, the advantage of caching one is that of its own
-            cost and of the costs of the items that found no room. The network must have `fill` and an `item_head`.
-            Without it all items have one of each together.
+        own_credit: weight of an item's own cost, against that of all, in the advantage of its decision. Above 0 every
+            item has a ratio, a value and an advantage of its own, as in MAPPO, and the environment must tell
+            ``info["cost_by_agent"]``; 0: one of each for all items together.
         value_memory: rollouts that the scale of the values remembers.
         **kwargs: the rest of SB3's PPO arguments.
 
@@ -71,7 +70,7 @@ class T2DRL(PPO):
         chunk: int = 20,
         batch_size: int = 128,
         aux_coef: float = 0.1,
-        item_credit: bool = False,
+        own_credit: float = 0.0,
         value_memory: float = 10.0,
         n_steps: int = 100,
         **kwargs: Any,
@@ -80,8 +79,10 @@ class T2DRL(PPO):
         for name, value, least in (("chunk", chunk, 1), ("value_memory", value_memory, 1), ("aux_coef", aux_coef, 0)):
             if not least <= value < np.inf:
                 raise InvalidInputError.of(name, f"a finite number >= {least}", value)
+        if not 0.0 <= own_credit <= 1.0:
+            raise InvalidInputError.of("own_credit", "in [0, 1]", own_credit)
         self.chunk, self.aux_coef, self.value_memory = chunk, aux_coef, value_memory
-        self.item_credit = item_credit
+        self.own_credit = own_credit
         kwargs.setdefault("rollout_buffer_class", ChunkRolloutBuffer)
         # SB3 gets one batch for all, of whose size it does not warn: minibatches are ours. Its `load` gives no env.
         whole = n_steps * (1 if env is None else env.num_envs)
@@ -90,10 +91,9 @@ class T2DRL(PPO):
 
     def _setup_model(self) -> None:
         super()._setup_model()
-        if self.item_credit:
-            if self.policy.network.parts == 1 or not self.policy.network.fill:
-                allowed = "False for a network without fill and item_head"
-                raise InvalidInputError.of("item_credit", allowed, self.item_credit)
+        if self.own_credit:
+            if self.policy.network.parts == 1:
+                raise InvalidInputError.of("own_credit", "0 for a network without item_head", self.own_credit)
             self.rollout_buffer.parts = self.policy.network.parts
         self._state = self.policy.initial_state(self.n_envs)
         self._slot = np.zeros(self.n_envs, np.int64)  # of its episode, per lane
@@ -164,14 +164,14 @@ class T2DRL(PPO):
 
     def _parts(self, values: Tensor) -> Tensor:
         """Item by item (m, I), or the sum (m, 1) where all items are credited together."""
-        return values if self.item_credit else values.sum(-1, keepdim=True)
+        return values if self.own_credit else values.sum(-1, keepdim=True)
 
     def _credits(self, rewards: NDArray[Any], costs: NDArray[np.float64]) -> NDArray[np.float32]:
         """Rewards (n, P): those (n,) of the environment, or from the items' costs (n, I)."""
-        if not self.item_credit:
+        if not self.own_credit:
             return np.array(rewards, np.float32)[:, None]
         if costs.shape[1] != self.rollout_buffer.parts:
-            raise InvalidInputError('item_credit needs an environment that tells info["cost_by_agent"]')
+            raise InvalidInputError('own_credit needs an environment that tells info["cost_by_agent"]')
         return -costs.astype(np.float32)
 
     def _tensor(self, values: NDArray[Any]) -> Tensor:
@@ -187,7 +187,8 @@ class T2DRL(PPO):
             network.calibrate(self._tensor(buffer.observations).flatten(0, 1), rewards, self.gamma)
             return
         network.follow(self._tensor(buffer.returns).sum(-1), 1.0 / self.value_memory)
-        advantages = buffer.advantages + self._displaced() if self.item_credit else buffer.advantages
+        own, team = buffer.advantages, buffer.advantages.sum(-1, keepdims=True)
+        advantages = self.own_credit * own + (1.0 - self.own_credit) * team
         advantages = advantages - advantages.mean((0, 1))
         buffer.advantages = advantages / (advantages.std() + 1e-8)
         self.policy.set_training_mode(True)
@@ -200,16 +201,6 @@ class T2DRL(PPO):
             self.logger.record(f"train/{name}", float(np.mean([row[name] for row in logs])))
         self.logger.record("train/value_scale", float(network.value_scale))
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-
-    def _displaced(self) -> NDArray[np.float32]:
-        """For every cached item, the advantages of the items that were wanted too and found no room, (T, n, I)."""
-        buffer = self.rollout_buffer
-        carriers, observations = (self._tensor(part).flatten(0, 1) for part in (buffer.actions, buffer.observations))
-        wanted = carriers.chunk(2, dim=-1)[1] > 0.0
-        cached = self.policy.network.requested(carriers, observations).chunk(2, dim=-1)[1] > 0.0
-        shape, lost = buffer.advantages.shape, (wanted & ~cached).cpu().numpy()
-        sums = (buffer.advantages * lost.reshape(shape)).sum(-1, keepdims=True)
-        return np.where(cached.cpu().numpy().reshape(shape), sums, np.float32(0.0))
 
     def _update(self, chunks: Chunks) -> dict[str, float]:
         """One gradient step; what there is to log."""

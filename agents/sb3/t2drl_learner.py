@@ -61,7 +61,7 @@ def build_t2drl(
     rate = config.learning_rate
     network = CacheNetworkFields(**config.model_dump(include=set(CacheNetworkFields.model_fields)))
     names = ("n_steps", "chunk", "batch_size", "n_epochs", "gamma", "gae_lambda", "clip_range", "vf_coef", "ent_coef")
-    names += ("aux_coef", "item_credit", "max_grad_norm", "value_memory")
+    names += ("aux_coef", "own_credit", "max_grad_norm", "value_memory")
     model = T2DRL(
         T2DRLPolicy,
         env,

@@ -1,6 +1,5 @@
 """T2DRL on SB3: rollouts in chunks, updates, prediction with states, exact continuation, deployment."""
 
-import itertools
 import json
 import random
 from pathlib import Path
@@ -44,7 +43,7 @@ OTHERS = {"width": 8, "hidden": 6} | {name: SMALL[name] for name in ("n_steps", 
 CASES: dict[str, dict[str, Any]] = {
     **{name: SMALL if name == "ttt" else OTHERS | {"backbone": name} for name in BACKBONES},
     "ttt items": SMALL | {"item_head": 6, "sticky": 2.0},
-    "ttt copies": SMALL | {"item_head": 6, "per_item": True},
+    "ttt copies": SMALL | {"item_head": 6, "per_item": True, "own_credit": 0.7},
     "ttt mlp": SMALL | {"layer": "mlp", "separate_critic": True},
     "ttt inverse dynamics": SMALL | {"inner_loss": "inverse_dynamics", "aux_coef": 0.0, "ent_coef": 0.01},
 }
@@ -81,7 +80,8 @@ def test_chunks_give_the_probabilities_and_values_of_the_rollout(case: str) -> N
         with torch.no_grad():
             law, values = network.sequence(chunks.observations, chunks.state, chunks.actions)
             log_probs = law.log_probs(chunks.actions.flatten(0, 1))[valid]
-            log_probs, values = log_probs.sum(-1, keepdim=True), values.sum(-1, keepdim=True)
+            if not model.own_credit:
+                log_probs, values = log_probs.sum(-1, keepdim=True), values.sum(-1, keepdim=True)
         torch.testing.assert_close(log_probs, chunks.log_probs, rtol=1e-4, atol=1e-4)
         expected = chunks.returns - chunks.advantages
         torch.testing.assert_close(values[valid], expected, rtol=1e-3, atol=1e-3)
@@ -182,53 +182,29 @@ def test_advantages_are_those_of_sb3() -> None:
     np.testing.assert_allclose(ours.returns[..., 0], theirs.returns, rtol=1e-5, atol=1e-6)
 
 
-CACHING = "edgewise/ModelCaching-v0"
-CREDIT = SMALL | {"fill": True, "item_head": 6, "per_item": True, "item_credit": True, "init_cache": 0.9}
-
-
-def caching(**changes: Any) -> T2DRL:
-    """Twenty agents, and memory for half of what is wanted first."""
-    return build_t2drl(CACHING, {"n_gpus": 20, "horizon": HORIZON}, num_envs=LANES, seed=3, **(CREDIT | changes))
-
-
-def test_costs_of_the_items_sum_to_the_reward() -> None:
-    together = caching(item_credit=False)
+def test_own_costs_of_the_items_sum_to_the_reward() -> None:
+    together = make("ttt items")
     rollout(together)
-    apart = caching()  # starts from the same seed
+    apart = make("ttt items", own_credit=0.7)  # starts from the same seed
     rollout(apart)
-    inside = [step for step in range(STEPS) if step != HORIZON - 1]  # a time limit adds what follows
-    expected = together.rollout_buffer.rewards[inside, :, 0]
-    np.testing.assert_allclose(apart.rollout_buffer.rewards[inside].sum(-1), expected, rtol=1e-4)
-    assert apart.rollout_buffer.advantages.shape == (STEPS, LANES, 20)
+    ended = (HORIZON - 1) % STEPS  # a time limit adds what follows
+    for step in set(range(STEPS)) - {ended}:
+        np.testing.assert_allclose(
+            apart.rollout_buffer.rewards[step].sum(-1), together.rollout_buffer.rewards[step, :, 0], rtol=1e-5
+        )
+    assert apart.rollout_buffer.advantages.shape == (STEPS, LANES, 3)
 
 
-def test_cached_items_are_charged_with_what_they_left_no_room_for() -> None:
-    model = caching()
-    rollout(model)
-    buffer, network = model.rollout_buffer, model.policy.network
-    displaced = model._displaced()
-    crowded = 0
-    for step, lane in itertools.product(range(STEPS), range(LANES)):
-        carrier, obs = (torch.as_tensor(part[step, lane])[None] for part in (buffer.actions, buffer.observations))
-        wanted, cached = (part[0, 20:] > 0.0 for part in (carrier, network.requested(carrier, obs)))
-        left_out = float(buffer.advantages[step, lane][(wanted & ~cached).numpy()].sum())
-        expected = np.where(cached.numpy(), left_out, 0.0)
-        np.testing.assert_allclose(displaced[step, lane], expected, rtol=1e-4, atol=1e-4)
-        crowded += bool((wanted & ~cached).any())
-    assert crowded > 0.5 * STEPS * LANES
-
-
-def test_a_full_cache_is_filled_in_the_policys_order() -> None:
-    model = caching()
-    model.learn(2 * STEPS * LANES)
-    policy = AdaptivePolicy(model)
-    env = gymnasium.make_vec(CACHING, num_envs=2, n_gpus=20)
-    obs, _ = env.reset(seed=5)
-    for _ in range(20):
-        action = policy.act(obs)
-        obs, _, _, _, info = env.step(action)
-        np.testing.assert_array_equal(info["cache"], action["cache"])  # nothing was left for the projection to drop
-    assert (info["memory"] > 0.5 * 20 * 80.0).all()
+def test_own_credit_needs_costs_by_item() -> None:
+    env = SemiMarkovVecEnv(_Silent(VectorFlatCacheAction(vector())))
+    network = CacheNetworkFields(item_head=4, width=8, intermediate=8)
+    model = T2DRL(T2DRLPolicy, env, n_steps=4, own_credit=0.5, policy_kwargs={"network": network})
+    with pytest.raises(InvalidInputError, match="own_credit needs an environment that tells"):
+        model.learn(4 * LANES)
+    with pytest.raises(InvalidInputError, match="own_credit must be 0 for a network without item_head"):
+        T2DRL(T2DRLPolicy, env, own_credit=0.5)
+    with pytest.raises(InvalidInputError, match="own_credit must be in"):
+        T2DRL(T2DRLPolicy, env, own_credit=1.5)
 
 
 class _Silent(VectorWrapper):
@@ -240,15 +216,18 @@ class _Silent(VectorWrapper):
         return *rest, info
 
 
-def test_item_credit_needs_costs_by_item() -> None:
-    venv = gymnasium.make_vec(CACHING, num_envs=2, autoreset_mode=AutoresetMode.SAME_STEP)
-    env = SemiMarkovVecEnv(_Silent(VectorFlatCacheAction(venv)))
-    network = CacheNetworkFields(item_head=4, width=8, intermediate=8, fill=True)
-    model = T2DRL(T2DRLPolicy, env, n_steps=4, item_credit=True, policy_kwargs={"network": network})
-    with pytest.raises(InvalidInputError, match="item_credit needs an environment that tells"):
-        model.learn(8)
-    with pytest.raises(InvalidInputError, match="item_credit must be False for a network without fill and item_head"):
-        T2DRL(T2DRLPolicy, env, item_credit=True)
+def test_a_full_cache_is_filled_in_the_policys_order() -> None:
+    hyper = SMALL | {"fill": True, "item_head": 6, "per_item": True, "own_credit": 0.7, "init_cache": 0.9}
+    model = build_t2drl("edgewise/ModelCaching-v0", {"n_gpus": 20}, num_envs=LANES, seed=0, **hyper)
+    model.learn(2 * STEPS * LANES)
+    policy = AdaptivePolicy(model)
+    env = gymnasium.make_vec("edgewise/ModelCaching-v0", num_envs=2, n_gpus=20)
+    obs, _ = env.reset(seed=5)
+    for _ in range(20):
+        action = policy.act(obs)
+        obs, _, _, _, info = env.step(action)
+        np.testing.assert_array_equal(info["cache"], action["cache"])  # nothing was left for the projection to drop
+    assert (info["memory"] > 0.5 * 20 * 80.0).all()
 
 
 def test_the_first_rollout_only_calibrates() -> None:
@@ -515,7 +494,7 @@ def test_deployments_refuse_what_they_cannot_run(trained: T2DRL) -> None:
         ({"heads": 3}, "heads: must divide width = 32, got 3"),
         ({"gamma": 1.0}, "gamma"),
         ({"test_time": "online"}, "test_time"),
-        ({"item_credit": True}, "item_credit: must be false without fill and item_head, got true"),
+        ({"own_credit": 0.5}, "item_head: must be at least 1 with own_credit, got 0"),
         ({"per_item": True}, "item_head: must be at least 1 with per_item, got 0"),
         ({"backbone": "lstm", "layers": 2, "hidden": 4}, "layers: is for the backbones ttt"),
     ],
