@@ -428,8 +428,8 @@ class T2DRLConfig(CacheNetworkFields):
         default=0.0,
         ge=0,
         le=1,
-        description="[-] weight of an item's own cost, against that of all, in the advantage of its decision; 0: one "
-        "advantage and one ratio for all items together",
+        description="[-] first weight of an item's own cost, against that of all, in the advantage of its decision, "
+        "falling linearly to 0; 0: one advantage and one ratio for all items together",
     )
     max_grad_norm: float = Field(default=0.5, gt=0, description="[-] gradient clip")
     value_memory: float = Field(default=10.0, ge=1, description="[rollouts] remembered by the scale of the values")

@@ -47,9 +47,10 @@ class T2DRL(PPO):
             and where a rollout does.
         batch_size: least slots in a minibatch of whole chunks.
         aux_coef: weight of the self-supervised loss of the outer weights.
-        own_credit: weight of an item's own cost, against that of all, in the advantage of its decision. Above 0 every
-            item has a ratio, a value and an advantage of its own, as in MAPPO, and the environment must tell
-            ``info["cost_by_agent"]``; 0: one of each for all items together.
+        own_credit: first weight of an item's own cost, against that of all, in the advantage of its decision; it falls
+            linearly to 0. Above 0 every item has a ratio, a value and an advantage of its own, as in MAPPO, and the
+            environment must tell ``info["cost_by_agent"]``; 0: one of each for all items together. Own costs say soon
+            what an item is worth, but not what it takes from the others.
         value_memory: rollouts that the scale of the values remembers.
         **kwargs: the rest of SB3's PPO arguments.
 
@@ -188,7 +189,8 @@ class T2DRL(PPO):
             return
         network.follow(self._tensor(buffer.returns).sum(-1), 1.0 / self.value_memory)
         own, team = buffer.advantages, buffer.advantages.sum(-1, keepdims=True)
-        advantages = self.own_credit * own + (1.0 - self.own_credit) * team
+        weight = self.own_credit * self._current_progress_remaining
+        advantages = weight * own + (1.0 - weight) * team
         advantages = advantages - advantages.mean((0, 1))
         buffer.advantages = advantages / (advantages.std() + 1e-8)
         self.policy.set_training_mode(True)
