@@ -57,6 +57,13 @@ class CacheNetworkFields(LearnerSection):
         le=4096,
         description="[-] width of a network that all items share, beside the heads on the features; 0: none",
     )
+    per_item: bool = Field(
+        default=False, description="one copy of the backbone per item, with the same weights and a memory of its own"
+    )
+    fill: bool = Field(
+        default=False,
+        description="request only what fits, best scores first, so that one decision can change a full cache",
+    )
     sticky: float = Field(
         default=0.0, ge=0, le=20, description="[-] first preference for what is cached already, logit units; 0: none"
     )
@@ -66,6 +73,8 @@ class CacheNetworkFields(LearnerSection):
         """Refuse widths that do not divide, and fields of another backbone, which would do nothing."""
         if self.backbone == "ttt" and self.width % self.heads:
             raise ValueError(f"heads: must divide width = {self.width}, got {self.heads}")
+        if self.per_item and not self.item_head:
+            raise ValueError("item_head: must be at least 1 with per_item, got 0")
         for name, owners in _OF_BACKBONE.items():
             given = getattr(self, name)
             # Sizes of TTT also say what an equal size is.
@@ -96,6 +105,13 @@ class T2DRLConfig(CacheNetworkFields):
     vf_coef: float = Field(default=0.25, ge=0, description="[-] weight of the value loss")
     ent_coef: float = Field(default=0.0, ge=0, description="[-] weight of the entropy bonus")
     aux_coef: float = Field(default=0.1, ge=0, description="[-] weight of the self-supervised loss; 0: none")
+    own_credit: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="[-] first weight of an item's own cost, against that of all, in the advantage of its decision, "
+        "falling linearly to 0; 0: one advantage and one ratio for all items together",
+    )
     max_grad_norm: float = Field(default=0.5, gt=0, description="[-] gradient clip")
     value_memory: float = Field(default=10.0, ge=1, description="[rollouts] remembered by the scale of the values")
     test_time: Literal["episodic", "lifelong", "frozen"] = Field(
@@ -104,7 +120,9 @@ class T2DRLConfig(CacheNetworkFields):
 
     @model_validator(mode="after")
     def _whole_chunks(self) -> T2DRLConfig:
-        """Chunks start where inner base weights change."""
+        """Chunks start where inner base weights change; items' own costs need values of their own."""
+        if self.own_credit and not self.item_head:
+            raise ValueError("item_head: must be at least 1 with own_credit, got 0")
         if self.backbone == "ttt" and self.chunk % self.minibatch:
             raise ValueError(f"chunk: must be a multiple of minibatch = {self.minibatch}, got {self.chunk}")
         return self

@@ -7,7 +7,7 @@ episode, so a reset is a product, and one kind of buffer, checkpoint and library
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -29,12 +29,14 @@ class Backbone(nn.Module):
     Attributes:
         width: width of the features.
         state_width: numbers S of a state; 0 for a memoryless backbone.
+        copies: sets of features C; where there are several, they lie behind each other, (n, C * width).
         adapts_in_training: whether rollouts adapt as deployment does.
     """
 
     width: int
     state_width: int
-    adapts_in_training: ClassVar[bool] = True
+    copies: int = 1
+    adapts_in_training: bool = True
 
     def initial_state(self, n: int) -> Tensor:
         """States (n, S) of episodes that begin: zeros."""

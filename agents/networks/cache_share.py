@@ -16,6 +16,9 @@ from ...envs.core.errors import InvalidInputError
 from .backbones import CORRUPTION, Backbone
 from .hybrid import UnimodalBeta
 
+_MOST_SCORE = 10.0  # of a latent score, logit units: beyond it float32 no longer resolves tanh
+_ROUNDING = 1e-6  # of sizes in float32
+_SIZES = 3  # block of an observation that holds the items' sizes
 _OUTLIER = 10.0  # standard deviations at which standardised observations are clipped
 
 
@@ -25,13 +28,18 @@ class CacheShareDistribution:
     The share of an item that is not cached has no effect; it counts neither in the log-probability nor in the entropy.
     Log-probabilities see shares clamped to [1e-6, 1 - 1e-6].
 
+    A ranked law draws the bits by way of latent scores, logit + logistic noise: an item is cached where its score is
+    positive, with the same probability. The carrier then holds tanh(score / 2) in place of -1 or 1, whose order says
+    which items matter most, and the log-probability is that of the score.
+
     Args:
         logits: scores of the bits, shape (n, I).
         location: parameters of the shares before softplus + 1, shape (n, 2 I), see `UnimodalBeta`.
+        ranked: whether carriers hold latent scores.
     """
 
-    def __init__(self, logits: Tensor, location: Tensor) -> None:
-        self.logits, self.location = logits, location
+    def __init__(self, logits: Tensor, location: Tensor, ranked: bool = False) -> None:
+        self.logits, self.location, self.ranked = logits, location, ranked
         first, second = location.chunk(2, dim=-1)
         # One row per item: the law then gives one number per share instead of their sum.
         self._shares = UnimodalBeta(torch.stack([first, second], dim=-1).flatten(0, -2))
@@ -40,16 +48,28 @@ class CacheShareDistribution:
         """Draw a carrier, shape (n, 2 I); deterministic: the likelier bit and the mode of the share."""
         shares = (self._shares.mode() if deterministic else self._shares.sample()).view_as(self.logits)
         threshold = torch.full_like(self.logits, 0.5) if deterministic else torch.rand_like(self.logits)
+        if self.ranked:
+            latent = (self.logits + torch.logit(threshold, eps=1e-6)).clamp(-_MOST_SCORE, _MOST_SCORE)
+            return torch.cat([2.0 * shares - 1.0, torch.tanh(0.5 * latent)], dim=-1)
         bits = (torch.sigmoid(self.logits) > threshold).to(self.logits.dtype)
         return torch.cat([2.0 * shares - 1.0, 2.0 * bits - 1.0], dim=-1)
 
-    def log_prob(self, carrier: Tensor) -> Tensor:
-        """Joint log-probability of carriers (n, 2 I), shape (n,)."""
+    def log_probs(self, carrier: Tensor) -> Tensor:
+        """Log-probability of every item's part of carriers (n, 2 I), shape (n, I)."""
         shares, scores = carrier.chunk(2, dim=-1)
         cached = scores > 0.0
-        bits = -functional.softplus(torch.where(cached, -self.logits, self.logits))
+        if self.ranked:
+            edge = math.tanh(0.5 * _MOST_SCORE)
+            noise = 2.0 * torch.atanh(scores.clamp(-edge, edge)) - self.logits
+            bits = -functional.softplus(noise) - functional.softplus(-noise)
+        else:
+            bits = -functional.softplus(torch.where(cached, -self.logits, self.logits))
         densities = self._shares.log_prob(0.5 * (shares.flatten().unsqueeze(-1) + 1.0)).view_as(bits)
-        return (bits + torch.where(cached, densities, torch.zeros_like(densities))).sum(-1)
+        return bits + torch.where(cached, densities, torch.zeros_like(densities))
+
+    def log_prob(self, carrier: Tensor) -> Tensor:
+        """Joint log-probability of carriers (n, 2 I), shape (n,)."""
+        return self.log_probs(carrier).sum(-1)
 
     def entropy(self) -> Tensor:
         """Joint entropy, shape (n,): of the bits, and of every share as often as its item is cached."""
@@ -66,7 +86,7 @@ class CacheShareDistribution:
 
 
 class ItemHead(nn.Module):
-    """Score and share of every item from its own entries of the observation and the features: one network for all.
+    """Some numbers for every item from its own entries of the observation and the features: one network for all.
 
     What is learned about one item holds for every other one with the same entries, so that it takes as many fewer slots
     to learn as there are items.
@@ -75,20 +95,22 @@ class ItemHead(nn.Module):
         entries: entries of the observation per item.
         features: width of the features.
         width: of the two hidden layers.
+        outputs: numbers O per item.
+        gain: of the first weights of the outputs.
     """
 
-    def __init__(self, entries: int, features: int, width: int) -> None:
+    def __init__(self, entries: int, features: int, width: int, outputs: int, gain: float) -> None:
         super().__init__()
         self.own, self.context = nn.Linear(entries, width), nn.Linear(features, width, bias=False)
-        self.hidden, self.out = nn.Linear(width, width), nn.Linear(width, 3)
-        nn.init.orthogonal_(self.out.weight, gain=0.01)
+        self.hidden, self.out = nn.Linear(width, width), nn.Linear(width, outputs)
+        nn.init.orthogonal_(self.out.weight, gain=gain)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, items: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores (n, I), and locations of the shares (n, 2 I), of items (n, I, E) and features (n, F)."""
+    def forward(self, items: Tensor, features: Tensor) -> Tensor:
+        """Outputs (n, I, O) for items (n, I, E) and features (n, F)."""
         inner = torch.tanh(self.own(items) + self.context(features).unsqueeze(1))
-        score, first, second = self.out(torch.tanh(self.hidden(inner))).unbind(-1)
-        return score, torch.cat([first, second], dim=-1)
+        outputs: Tensor = self.out(torch.tanh(self.hidden(inner)))
+        return outputs
 
 
 class CacheActorCritic(nn.Module):
@@ -98,6 +120,8 @@ class CacheActorCritic(nn.Module):
     per item, the first of them what is cached (further entries may follow). The value head predicts in units of
     `value_scale` around `value_mean`, which move without changing what is predicted (`rescale`).
 
+    A value is a sum of parts: one per item with an `item_head`, as a slot's cost is a sum over the items, else P = 1.
+
     Args:
         backbone: gives the features of the actor, and of the critic unless it has its own.
         obs_dim: width D of an observation.
@@ -105,6 +129,9 @@ class CacheActorCritic(nn.Module):
         critic: a second backbone for the critic; None: shared.
         init_cache: probability of caching before training, in (0, 1).
         item_head: width of an `ItemHead` that is added to the heads on the features; 0: none.
+        fill: request only what fits: the positive scores, best first, as long as there is memory. The fourth block of
+            an observation then must be the items' sizes, 1 being the whole memory. Without it the environment drops
+            what does not fit in its own order, and a full cache can only change by two decisions that agree.
         sticky: first weight of a term that favours what is cached and disfavours what is not, logit units; 0: no such
             term. Without it the first policies load and evict at random, which is unlearned before anything else is
             learned.
@@ -130,6 +157,7 @@ class CacheActorCritic(nn.Module):
         init_cache: float = 0.5,
         item_head: int = 0,
         sticky: float = 0.0,
+        fill: bool = False,
     ) -> None:
         super().__init__()
         if items < 1:
@@ -138,11 +166,19 @@ class CacheActorCritic(nn.Module):
             raise InvalidInputError.of("init_cache", "in (0, 1)", init_cache)
         if (item_head or sticky) and obs_dim < items:
             raise InvalidInputError.of("item_head", f"0 for an observation of less than {items} entries", item_head)
-        self.items, self.backbone, self.critic = items, backbone, critic
+        if fill and obs_dim < (_SIZES + 1) * items:
+            raise InvalidInputError.of("fill", "False for an observation without the items' sizes", fill)
+        itemwise = backbone.copies > 1
+        if itemwise and not item_head:
+            raise InvalidInputError.of("item_head", "at least 1 for a backbone with a copy per item", item_head)
+        self.items, self.backbone, self.critic, self.fill = items, backbone, critic, fill
+        self._entries = obs_dim // items  # per item
+        self.item_head: ItemHead | None = None
+        self.item_value: ItemHead | None = None
         self.bits = nn.Linear(backbone.width, items)
         self.shares = nn.Linear(backbone.width, 2 * items)
         self.value = nn.Linear((critic or backbone).width, 1)
-        self.decoder = nn.Linear(backbone.width, obs_dim)
+        self.decoder = nn.Linear(backbone.width, self._entries if itemwise else obs_dim)
         self.register_buffer("obs_mean", torch.zeros(obs_dim))
         self.register_buffer("obs_scale", torch.ones(obs_dim))
         self.register_buffer("value_mean", torch.zeros(()))
@@ -154,8 +190,12 @@ class CacheActorCritic(nn.Module):
         nn.init.constant_(self.bits.bias, math.log(init_cache / (1.0 - init_cache)))
         nn.init.zeros_(self.value.weight)
         nn.init.zeros_(self.value.bias)
-        self._entries = obs_dim // items  # per item
-        self.item_head = ItemHead(self._entries, backbone.width, item_head) if item_head else None
+        if item_head:
+            read = [self._entries + (each.width if itemwise else 0) for each in (backbone, critic or backbone)]
+            self.item_head = ItemHead(read[0], backbone.width, item_head, 3, gain=0.01)
+            # A slot's cost is a sum over the agents: so is what its value is made of.
+            self.item_value = ItemHead(read[1], (critic or backbone).width, item_head, 1, gain=0.0)
+        self.parts = items if item_head else 1
         self.sticky = nn.Parameter(torch.tensor(float(sticky))) if sticky else None
         self._own = backbone.state_width
         self.state_width = self._own + (critic.state_width if critic is not None else 0)
@@ -165,38 +205,40 @@ class CacheActorCritic(nn.Module):
         return self.bits.weight.new_zeros(n, self.state_width)
 
     def step(self, obs: Tensor, state: Tensor, adapt: float = 1.0) -> tuple[CacheShareDistribution, Tensor, Tensor]:
-        """Adapt to one observation per sequence; law, values (n,) and next states.
+        """Adapt to one observation per sequence; law, parts (n, P) of the values and next states.
 
         Args:
             obs: observations (n, D).
             state: states (n, S).
             adapt: factor of the inner learning rates.
         """
-        original, obs = obs, self._standardised(obs)
+        original, obs = obs, self._inputs(obs)
         own, others = state.split([self._own, self.state_width - self._own], dim=-1)
         features, own = self.backbone.step(obs, own, adapt)
         critical = features
         if self.critic is not None:
             critical, others = self.critic.step(obs, others, adapt)
-        return self._law(features, original), self._values(critical), torch.cat([own, others], dim=-1)
+        return self._law(features, original), self._values(critical, original), torch.cat([own, others], dim=-1)
 
     def sequence(
         self, obs: Tensor, state: Tensor, actions: Tensor | None = None
     ) -> tuple[CacheShareDistribution, Tensor]:
-        """Law of n T decisions, and values (n T,), along sequences.
+        """Law of n T decisions, and parts (n T, P) of the values, along sequences.
 
         Args:
             obs: observations (n, T, D).
             state: states (n, S) before the first.
             actions: decisions taken, carriers (n, T, 2 I).
         """
-        original, obs = obs, self._standardised(obs)
+        original, obs = obs, self._inputs(obs)
         own, others = state.split([self._own, self.state_width - self._own], dim=-1)
         features, _ = self.backbone.sequence(obs, own, actions)
         critical = features
         if self.critic is not None:
             critical, _ = self.critic.sequence(obs, others, actions)
-        return self._law(features.flatten(0, 1), original.flatten(0, 1)), self._values(critical.flatten(0, 1))
+        return self._law(features.flatten(0, 1), original.flatten(0, 1)), self._values(
+            critical.flatten(0, 1), original.flatten(0, 1)
+        )
 
     def supervised_sequence(
         self, obs: Tensor, state: Tensor, actions: Tensor, valid: Tensor
@@ -212,7 +254,7 @@ class CacheActorCritic(nn.Module):
             actions: decisions taken, carriers (n, T, 2 I).
             valid: which rows are data, boolean (n, T).
         """
-        original, obs = obs, self._standardised(obs)
+        original, obs = obs, self._inputs(obs)
         own = self.backbone.auxiliary_loss(obs, actions, valid)
         if own is not None:
             return *self.sequence(original, state, actions), own
@@ -227,9 +269,30 @@ class CacheActorCritic(nn.Module):
         critical = features
         if self.critic is not None:
             critical, _ = self.critic.sequence(obs, others, actions)
-        loss = (self.decoder(views[valid]) - obs[valid]).square().mean()
-        law = self._law(features.flatten(0, 1), original.flatten(0, 1))
-        return law, self._values(critical.flatten(0, 1)), loss
+        decoded = self.decoder(self._by_copy(views[valid])).flatten(1)
+        loss = (decoded - obs[valid]).square().mean()
+        features, critical, original = (part.flatten(0, 1) for part in (features, critical, original))
+        return self._law(features, original), self._values(critical, original), loss
+
+    def requested(self, carrier: Tensor, obs: Tensor) -> Tensor:
+        """What is asked of the environment by carriers (n, 2 I): with `fill` no score is positive that does not fit.
+
+        Args:
+            carrier: as drawn from the law.
+            obs: observations (n, D) that were decided on.
+        """
+        if not self.fill:
+            return carrier
+        shares, scores = carrier.chunk(2, dim=-1)
+        sizes = obs[:, _SIZES * self.items : (_SIZES + 1) * self.items]
+        ranks = scores.argsort(dim=-1, descending=True, stable=True)
+        wanted = torch.where(scores > 0.0, sizes, torch.full_like(sizes, torch.inf)).gather(-1, ranks)
+        room, kept = torch.full_like(scores[:, 0], 1.0 + _ROUNDING), []
+        for size in wanted.unbind(-1):
+            kept.append(size <= room)
+            room = torch.where(kept[-1], room - size, room)
+        fits = torch.zeros_like(scores, dtype=torch.bool).scatter(-1, ranks, torch.stack(kept, dim=-1))
+        return torch.cat([shares, torch.where(fits, scores, -scores.abs())], dim=-1)
 
     def note_action(self, state: Tensor, action: Tensor) -> Tensor:
         """States (n, S) after carriers (n, 2 I)."""
@@ -283,25 +346,44 @@ class CacheActorCritic(nn.Module):
             scale: their spread, above 0.
         """
         self.value.weight.mul_(self.value_scale / scale)
+        if self.item_value is not None:
+            for values in self.item_value.out.parameters():
+                values.mul_(self.value_scale / scale)
         self.value.bias.mul_(self.value_scale).add_(self.value_mean - mean).div_(scale)
         self.value_mean.fill_(mean)
         self.value_scale.fill_(scale)
 
-    def _standardised(self, obs: Tensor) -> Tensor:
+    def _inputs(self, obs: Tensor) -> Tensor:
+        """What the backbones see of observations (..., D): standardised, for copies the entries item by item."""
+        if self.backbone.copies > 1:
+            return self._per_item(obs).flatten(-2)
         return ((obs - self.obs_mean) / self.obs_scale).clamp(-_OUTLIER, _OUTLIER)
 
+    def _by_copy(self, features: Tensor) -> Tensor:
+        """Features (n, C * F) of every copy, (n, C, F)."""
+        return features.unflatten(-1, (self.backbone.copies, -1))
+
     def _law(self, features: Tensor, obs: Tensor) -> CacheShareDistribution:
-        """Law of the decisions from features (n, F) and observations (n, D) as they came."""
-        logits, location = self.bits(features), self.shares(features)
+        """Law of the decisions from features (n, C * F) and observations (n, D) as they came."""
+        context = self._by_copy(features).mean(-2)
+        logits, location = self.bits(context), self.shares(context)
         if self.sticky is not None:
             logits = logits + self.sticky * (2.0 * obs[:, : self.items] - 1.0)
         if self.item_head is not None:
-            scores, locations = self.item_head(self._per_item(obs), features)
-            logits, location = logits + scores, location + locations
-        return CacheShareDistribution(logits, location)
+            score, first, second = self._read(self.item_head, features, obs).unbind(-1)
+            logits, location = logits + score, location + torch.cat([first, second], dim=-1)
+        return CacheShareDistribution(logits, location, self.fill)
+
+    def _read(self, head: ItemHead, features: Tensor, obs: Tensor) -> Tensor:
+        """Outputs (n, I, O) of a head that sees an item's entries, its copy's features, and their mean."""
+        items, own = self._per_item(obs), self._by_copy(features)
+        if self.backbone.copies > 1:
+            items = torch.cat([items, own], dim=-1)
+        outputs: Tensor = head(items, own.mean(-2))
+        return outputs
 
     def _per_item(self, obs: Tensor) -> Tensor:
-        """Entries (n, I, E) of every item, each kind of entry on one scale for all items."""
+        """Entries (..., I, E) of every item, each kind of entry on one scale for all items."""
         count = self._entries * self.items
         mean, scale = (part[:count].view(self._entries, self.items) for part in (self.obs_mean, self.obs_scale))
         centre = mean.mean(-1, keepdim=True)
@@ -310,10 +392,13 @@ class CacheActorCritic(nn.Module):
             (scale.square() * (scale != 1.0)).mean(-1, keepdim=True) + mean.var(-1, correction=0, keepdim=True)
         ).sqrt()
         spread = torch.where(spread > 1e-6, spread, torch.ones_like(spread))
-        blocks = obs[:, :count].unflatten(-1, (self._entries, self.items))
+        blocks = obs[..., :count].unflatten(-1, (self._entries, self.items))
         items: Tensor = ((blocks - centre) / spread).clamp(-_OUTLIER, _OUTLIER).transpose(-1, -2)
         return items
 
-    def _values(self, features: Tensor) -> Tensor:
-        values: Tensor = self.value(features).squeeze(-1)
-        return self.value_mean + self.value_scale * values
+    def _values(self, features: Tensor, obs: Tensor) -> Tensor:
+        """Parts (n, P) of the values from the critic's features (n, C * F) and observations (n, D) as they came."""
+        parts: Tensor = self.value(self._by_copy(features).mean(-2))
+        if self.item_value is not None:
+            parts = parts / self.items + self._read(self.item_value, features, obs).squeeze(-1)
+        return self.value_mean / self.parts + self.value_scale * parts

@@ -10,9 +10,10 @@ from torch import nn
 from ..config import BACKBONES, BackboneName, CacheNetworkFields
 from .backbones import Backbone, GatedBackbone, MLPBackbone, TTTBackbone
 from .cache_share import CacheActorCritic
+from .itemwise import ItemwiseBackbone
 from .pad import PADBackbone
 
-_NOT_ACTING = ("decoder.", "backbone.inverse.", "critic.inverse.")  # self-supervision in training
+_NOT_ACTING = ("decoder", "inverse")  # self-supervision in training
 
 
 def cache_network(obs_dim: int, items: int, settings: CacheNetworkFields) -> CacheActorCritic:
@@ -42,7 +43,7 @@ def cache_network(obs_dim: int, items: int, settings: CacheNetworkFields) -> Cac
 
 def acting_parameters(network: nn.Module) -> int:
     """Number of parameters that decide and value: without the heads of self-supervised losses."""
-    return sum(value.numel() for name, value in network.named_parameters() if not name.startswith(_NOT_ACTING))
+    return sum(value.numel() for name, value in network.named_parameters() if not set(name.split(".")) & {*_NOT_ACTING})
 
 
 def parameter_counts(obs_dim: int, items: int, settings: CacheNetworkFields | None = None) -> dict[BackboneName, int]:
@@ -77,6 +78,7 @@ _TTT_SIZES = (
     "minibatch",
     "separate_critic",
     "item_head",
+    "per_item",
     "sticky",
 )
 
@@ -90,12 +92,19 @@ def _size(obs_dim: int, items: int, settings: CacheNetworkFields, hidden: int) -
 
 
 def _build(obs_dim: int, items: int, settings: CacheNetworkFields, hidden: int) -> CacheActorCritic:
-    backbone = _backbone(obs_dim, 2 * items, settings, hidden)
-    critic = _backbone(obs_dim, 2 * items, settings, hidden) if settings.separate_critic else None
-    return CacheActorCritic(backbone, obs_dim, items, critic, settings.init_cache, settings.item_head, settings.sticky)
+    backbone = _backbone(obs_dim, items, settings, hidden)
+    critic = _backbone(obs_dim, items, settings, hidden) if settings.separate_critic else None
+    names = ("init_cache", "item_head", "sticky", "fill")
+    return CacheActorCritic(backbone, obs_dim, items, critic, **{name: getattr(settings, name) for name in names})
 
 
-def _backbone(obs_dim: int, action_dim: int, settings: CacheNetworkFields, hidden: int) -> Backbone:
+def _backbone(obs_dim: int, items: int, settings: CacheNetworkFields, hidden: int) -> Backbone:
+    if settings.per_item:
+        return ItemwiseBackbone(_one(2 * (obs_dim // items), 2, settings, hidden), items)
+    return _one(obs_dim, 2 * items, settings, hidden)
+
+
+def _one(obs_dim: int, action_dim: int, settings: CacheNetworkFields, hidden: int) -> Backbone:
     if settings.backbone == "ttt":
         names = ("width", "intermediate", "layers", "heads", "minibatch", "layer", "inner_loss")
         chosen = {name: getattr(settings, name) for name in names}

@@ -145,9 +145,11 @@ class T2DRLAlgorithmConfig(PPOConfig):
         """Check what RLlib checks, and the network's fields."""
         super().validate()
         try:
-            CacheNetworkFields(**self.network)
+            network = CacheNetworkFields(**self.network)
         except ValidationError as error:
             raise InvalidInputError.from_validation(error, CacheNetworkFields) from None
+        if network.fill:  # scores are no actions of the environment's space, and RLlib keeps nothing else
+            raise InvalidInputError.of("fill", "False with RLlib", network.fill)
 
     def get_default_rl_module_spec(self) -> RLModuleSpec:
         """The module."""

@@ -172,7 +172,7 @@ class T2DRLModule(TorchRLModule, ValueFunctionAPI):
         leading = batch[Columns.OBS].shape[:-1]
         inputs = torch.cat([law.location, law.logits], dim=-1)
         result[Columns.ACTION_DIST_INPUTS] = inputs.view(*leading, -1)
-        result[Columns.VF_PREDS] = values.view(leading)
+        result[Columns.VF_PREDS] = values.sum(-1).view(leading)
         return result
 
     def compute_values(self, batch: dict[str, Any], embeddings: Any | None = None) -> Tensor:
@@ -180,7 +180,7 @@ class T2DRLModule(TorchRLModule, ValueFunctionAPI):
         obs, actions = self._sequences(batch)
         with torch.no_grad():  # the loss reads those of `forward_train`
             _, values = self.network.sequence(obs, self._states(batch), actions)
-        return values.view(batch[Columns.OBS].shape[:-1])
+        return values.sum(-1).view(batch[Columns.OBS].shape[:-1])
 
     def _sequences(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """Observations (B, T, D) and carriers (B, T, 2 I); rows of a memoryless network become sequences of one."""

@@ -103,7 +103,7 @@ def ppo_arguments(config: FractionalPPOConfig | PPOConfig | MaskedPPOConfig) -> 
     names = ("n_steps", "batch_size", "n_epochs", "clip_range", "ent_coef", "max_grad_norm", "gae_lambda", "gamma")
     rate = config.learning_rate
     return {name: getattr(config, name) for name in names} | {
-        "learning_rate": _linear(rate) if config.anneal else rate,
+        "learning_rate": linear_schedule(rate) if config.anneal else rate,
         "device": "cpu",
     }
 
@@ -169,7 +169,7 @@ def _d3qn_ddpg(env: SemiMarkovVecEnv, config: FractionalD3QNDDPGConfig, seed: in
     model = (FractionalGameD3QNDDPG if game else FractionalD3QNDDPG)(
         D3QNDDPGPolicy,
         env,
-        _linear(rate) if config.anneal else rate,
+        linear_schedule(rate) if config.anneal else rate,
         ratio=config.ratio,
         horizon=config.horizon,
         epsilon=config.epsilon,
@@ -203,7 +203,9 @@ def _d3qn_ddpg(env: SemiMarkovVecEnv, config: FractionalD3QNDDPGConfig, seed: in
     return model
 
 
-def _linear(rate: float) -> Callable[[float], float]:
+def linear_schedule(rate: float) -> Callable[[float], float]:
+    """A learning rate that falls linearly to 0, as a function of SB3's remaining progress."""
+
     def schedule(progress_remaining: float) -> float:
         return rate * max(progress_remaining, 0.0)  # the last rollout may end beyond the total
 

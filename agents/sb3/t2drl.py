@@ -47,6 +47,10 @@ class T2DRL(PPO):
             and where a rollout does.
         batch_size: least slots in a minibatch of whole chunks.
         aux_coef: weight of the self-supervised loss of the outer weights.
+        own_credit: first weight of an item's own cost, against that of all, in the advantage of its decision; it falls
+            linearly to 0. Above 0 every item has a ratio, a value and an advantage of its own, as in MAPPO, and the
+            environment must tell ``info["cost_by_agent"]``; 0: one of each for all items together. Own costs say soon
+            what an item is worth, but not what it takes from the others.
         value_memory: rollouts that the scale of the values remembers.
         **kwargs: the rest of SB3's PPO arguments.
 
@@ -67,6 +71,7 @@ class T2DRL(PPO):
         chunk: int = 20,
         batch_size: int = 128,
         aux_coef: float = 0.1,
+        own_credit: float = 0.0,
         value_memory: float = 10.0,
         n_steps: int = 100,
         **kwargs: Any,
@@ -75,7 +80,10 @@ class T2DRL(PPO):
         for name, value, least in (("chunk", chunk, 1), ("value_memory", value_memory, 1), ("aux_coef", aux_coef, 0)):
             if not least <= value < np.inf:
                 raise InvalidInputError.of(name, f"a finite number >= {least}", value)
+        if not 0.0 <= own_credit <= 1.0:
+            raise InvalidInputError.of("own_credit", "in [0, 1]", own_credit)
         self.chunk, self.aux_coef, self.value_memory = chunk, aux_coef, value_memory
+        self.own_credit = own_credit
         kwargs.setdefault("rollout_buffer_class", ChunkRolloutBuffer)
         # SB3 gets one batch for all, of whose size it does not warn: minibatches are ours. Its `load` gives no env.
         whole = n_steps * (1 if env is None else env.num_envs)
@@ -84,6 +92,10 @@ class T2DRL(PPO):
 
     def _setup_model(self) -> None:
         super()._setup_model()
+        if self.own_credit:
+            if self.policy.network.parts == 1:
+                raise InvalidInputError.of("own_credit", "0 for a network without item_head", self.own_credit)
+            self.rollout_buffer.parts = self.policy.network.parts
         self._state = self.policy.initial_state(self.n_envs)
         self._slot = np.zeros(self.n_envs, np.int64)  # of its episode, per lane
 
@@ -111,9 +123,9 @@ class T2DRL(PPO):
             self._restart(starts)
             rollout_buffer.start_chunks(step, (self._slot % self.chunk == 0) | (step == 0), self._state)
             with torch.no_grad():
-                carrier, values, log_probs, self._state = self.policy(self._tensor(self._last_obs), self._state)
-            actions = carrier.cpu().numpy()
-            new_obs, rewards, dones, infos = env.step(np.clip(actions, -1.0, 1.0))
+                decided = self.policy(self._tensor(self._last_obs), self._state)
+            carrier, requested, values, log_probs, self._state = decided
+            new_obs, rewards, dones, infos = env.step(np.clip(requested.cpu().numpy(), -1.0, 1.0))
             assert isinstance(new_obs, np.ndarray)
             self.num_timesteps += env.num_envs
             self._slot += 1
@@ -122,12 +134,15 @@ class T2DRL(PPO):
                 return False
             self._update_info_buffer(infos, dones)
             arrays = step_arrays(env, infos, dones, new_obs.shape[-1])
+            credits = self._credits(rewards, arrays.parts)
             cost, duration = cost + float(arrays.cost.sum()), duration + float(arrays.duration.sum())
             ended = np.flatnonzero(dones)
             if (alive := ~arrays.terminated[ended]).any():  # a time limit: the value of what would have followed
                 lanes = ended[alive]
-                rewards[lanes] += self.gamma * self._values(arrays.final_obs[alive], self._state[lanes])
-            rollout_buffer.add(self._last_obs, actions, rewards, starts, values, log_probs)
+                credits[lanes] += self.gamma * self._values(arrays.final_obs[alive], self._state[lanes])
+            rollout_buffer.add(
+                self._last_obs, carrier.cpu().numpy(), credits, starts, self._parts(values), self._parts(log_probs)
+            )
             self._last_obs, self._last_episode_starts = new_obs, dones
         state = torch.where(self._tensor(dones).bool().view(-1, 1), torch.zeros_like(self._state), self._state)
         last = torch.as_tensor(self._values(self._last_obs, state))
@@ -145,8 +160,20 @@ class T2DRL(PPO):
 
     def _values(self, observations: NDArray[Any], state: Tensor) -> NDArray[np.float32]:
         with torch.no_grad():
-            values: NDArray[np.float32] = self.policy.values_of(self._tensor(observations), state).cpu().numpy()
-        return values
+            values = self._parts(self.policy.values_of(self._tensor(observations), state))
+        return np.asarray(values.cpu().numpy())
+
+    def _parts(self, values: Tensor) -> Tensor:
+        """Item by item (m, I), or the sum (m, 1) where all items are credited together."""
+        return values if self.own_credit else values.sum(-1, keepdim=True)
+
+    def _credits(self, rewards: NDArray[Any], costs: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Rewards (n, P): those (n,) of the environment, or from the items' costs (n, I)."""
+        if not self.own_credit:
+            return np.array(rewards, np.float32)[:, None]
+        if costs.shape[1] != self.rollout_buffer.parts:
+            raise InvalidInputError('own_credit needs an environment that tells info["cost_by_agent"]')
+        return -costs.astype(np.float32)
 
     def _tensor(self, values: NDArray[Any]) -> Tensor:
         tensor = obs_as_tensor(values, self.device)
@@ -157,12 +184,11 @@ class T2DRL(PPO):
         """Update the policy with the rollout; the first one only calibrates."""
         buffer, network = self.rollout_buffer, self.policy.network
         if not self.calibrated:
-            rewards = self._tensor(buffer.rewards).flatten()
+            rewards = self._tensor(buffer.rewards).sum(-1).flatten()
             network.calibrate(self._tensor(buffer.observations).flatten(0, 1), rewards, self.gamma)
             return
-        network.follow(self._tensor(buffer.returns), 1.0 / self.value_memory)
-        advantages = buffer.advantages
-        buffer.advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        network.follow(self._tensor(buffer.returns).sum(-1), 1.0 / self.value_memory)
+        buffer.advantages = self._weighed(buffer.advantages)
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         logs: list[dict[str, float]] = []
@@ -174,6 +200,14 @@ class T2DRL(PPO):
         self.logger.record("train/value_scale", float(network.value_scale))
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
 
+    def _weighed(self, own: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Advantages (T, n, P) of the parts' own costs as they are learned from: mixed with that of all, normalised."""
+        weight = self.own_credit * self._current_progress_remaining
+        mixed = weight * own + (1.0 - weight) * own.sum(-1, keepdims=True)
+        centred = mixed - mixed.mean((0, 1))
+        normalised: NDArray[np.float32] = centred / (centred.std() + 1e-8)
+        return normalised
+
     def _update(self, chunks: Chunks) -> dict[str, float]:
         """One gradient step; what there is to log."""
         clip = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]
@@ -183,11 +217,13 @@ class T2DRL(PPO):
             law, values, auxiliary = network.supervised_sequence(*inputs, chunks.valid)
         else:
             (law, values), auxiliary = network.sequence(*inputs), torch.zeros(())
-        log_ratio = law.log_prob(chunks.actions.flatten(0, 1))[valid] - chunks.log_probs
+        log_ratio = self._parts(law.log_probs(chunks.actions.flatten(0, 1)))[valid] - chunks.log_probs
         ratio = log_ratio.exp()
         clipped = ratio.clamp(1.0 - clip, 1.0 + clip)
-        policy_loss = -torch.min(chunks.advantages * ratio, chunks.advantages * clipped).mean()
-        value_loss = ((values[valid] - chunks.returns) / network.value_scale).square().mean()
+        policy_loss = -torch.min(chunks.advantages * ratio, chunks.advantages * clipped).sum(-1).mean()
+        # In units of the spread of a part, as P independent parts have it.
+        error = (self._parts(values)[valid] - chunks.returns) / network.value_scale
+        value_loss = error.shape[-1] * error.square().sum(-1).mean()
         loss = policy_loss + self.vf_coef * value_loss + self.aux_coef * auxiliary
         logs = {"policy_loss": policy_loss, "value_loss": value_loss, "self_supervised_loss": auxiliary}
         if self.ent_coef > 0.0:

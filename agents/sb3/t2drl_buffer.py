@@ -20,9 +20,9 @@ class Chunks(NamedTuple):
         actions: carriers, shape (n, T, 2 I).
         state: state before the first slot, shape (n, S).
         valid: which slots are data, boolean (n, T).
-        log_probs: of the actions when they were taken, shape (slots of data,), like the rest.
+        log_probs: of the actions when they were taken, shape (slots of data, P), like the rest.
         advantages: normalised over the rollout.
-        returns: targets of the values.
+        returns: targets of the values, or of their parts.
     """
 
     observations: Tensor
@@ -35,13 +35,70 @@ class Chunks(NamedTuple):
 
 
 class ChunkRolloutBuffer(RolloutBuffer):
-    """SB3's rollout buffer that also remembers where chunks start, and the states there."""
+    """SB3's rollout buffer that also remembers where chunks start, and the states there.
+
+    Rewards, values, log-probabilities, advantages and returns have a last axis of P parts: 1, or one per item.
+
+    Args:
+        *args: those of SB3's buffer.
+        parts: P.
+        **kwargs: those of SB3's buffer.
+    """
+
+    def __init__(self, *args: Any, parts: int = 1, **kwargs: Any) -> None:
+        self.parts = parts
+        super().__init__(*args, **kwargs)
 
     def reset(self) -> None:
         """Empty the buffer."""
         self._first: list[tuple[int, NDArray[np.int64]]] = []  # slot of the rollout, lanes whose chunk starts there
         self._states: list[Tensor] = []
         super().reset()
+        for name in ("rewards", "returns", "values", "log_probs", "advantages"):
+            setattr(self, name, np.zeros((self.buffer_size, self.n_envs, self.parts), np.float32))
+
+    def add(  # type: ignore[override]  # the same, with a last axis
+        self,
+        obs: NDArray[Any],
+        action: NDArray[Any],
+        reward: NDArray[Any],
+        episode_start: NDArray[Any],
+        value: Tensor,
+        log_prob: Tensor,
+    ) -> None:
+        """Add a slot of all lanes.
+
+        Args:
+            obs: observations (n, D).
+            action: carriers (n, 2 I).
+            reward: rewards (n, P).
+            episode_start: where an episode begins, (n,).
+            value: values (n, P).
+            log_prob: log-probabilities (n, P).
+        """
+        columns = {"observations": obs, "actions": action, "rewards": reward, "episode_starts": episode_start}
+        columns |= {"values": value.cpu().numpy(), "log_probs": log_prob.cpu().numpy()}
+        for name, column in columns.items():
+            getattr(self, name)[self.pos] = column
+        self.pos += 1
+        self.full = self.pos == self.buffer_size
+
+    def compute_returns_and_advantage(self, last_values: Tensor, dones: NDArray[Any]) -> None:
+        """Generalised advantage estimation, part by part.
+
+        Args:
+            last_values: values (n, P) of what follows the last slot.
+            dones: whether that is another episode, (n,).
+        """
+        following, over = last_values.cpu().numpy(), np.asarray(dones, np.bool_)
+        running = np.zeros_like(following)
+        for step in reversed(range(self.buffer_size)):
+            goes_on = 1.0 - np.asarray(over, np.float32)[:, None]
+            error = self.rewards[step] + self.gamma * goes_on * following - self.values[step]
+            running = error + self.gamma * self.gae_lambda * goes_on * running
+            self.advantages[step] = running
+            following, over = self.values[step], self.episode_starts[step]
+        self.returns = self.advantages + self.values
 
     def start_chunks(self, slot: int, lanes: NDArray[np.bool_], states: Tensor) -> None:
         """Note that chunks start.

@@ -18,7 +18,7 @@ from ...envs.core.seeding import SeedTree
 from ..cache_actions import CacheCarrier, VectorFlatCacheAction
 from ..config import CacheNetworkFields, T2DRLConfig
 from ..networks.caching import acting_parameters
-from .build import _linear
+from .build import linear_schedule
 from .learner import SB3Learner
 from .t2drl import T2DRL
 from .t2drl_policy import States, T2DRLPolicy, TestTime
@@ -61,13 +61,11 @@ def build_t2drl(
     rate = config.learning_rate
     network = CacheNetworkFields(**config.model_dump(include=set(CacheNetworkFields.model_fields)))
     names = ("n_steps", "chunk", "batch_size", "n_epochs", "gamma", "gae_lambda", "clip_range", "vf_coef", "ent_coef")
+    names += ("aux_coef", "own_credit", "max_grad_norm", "value_memory")
     model = T2DRL(
         T2DRLPolicy,
         env,
-        learning_rate=_linear(rate) if config.anneal else rate,
-        aux_coef=config.aux_coef,
-        max_grad_norm=config.max_grad_norm,
-        value_memory=config.value_memory,
+        learning_rate=linear_schedule(rate) if config.anneal else rate,
         seed=tree.libraries,
         device="cpu",
         policy_kwargs={"network": network, "test_time": config.test_time},

@@ -90,7 +90,7 @@ class T2DRLPolicy(ActorCriticPolicy):
 
     def forward(  # type: ignore[override]  # as in sb3-contrib's recurrent policies, with a state
         self, obs: Tensor, state: Tensor, deterministic: bool = False
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Decide in training.
 
         Args:
@@ -99,15 +99,17 @@ class T2DRLPolicy(ActorCriticPolicy):
             deterministic: the mode instead of a sample.
 
         Returns:
-            Carriers (n, 2 I), values (n,), log-probabilities (n,) and next states (n, S).
+            Carriers (n, 2 I) as drawn, as requested of the environment (`CacheActorCritic.requested`), parts (n, P) of
+            the values, log-probabilities (n, I) by item, and next states (n, S).
         """
         adapt = float(self.network.backbone.adapts_in_training)
         law, values, after = self.network.step(obs.float(), state, adapt)
         carrier = law.sample(deterministic)
-        return carrier, values, law.log_prob(carrier), self.network.note_action(after, carrier)
+        requested = self.network.requested(carrier, obs.float())
+        return carrier, requested, values, law.log_probs(carrier), self.network.note_action(after, requested)
 
     def values_of(self, obs: Tensor, state: Tensor) -> Tensor:
-        """Values (n,) of observations (n, D) that follow states (n, S)."""
+        """Parts (n, P) of the values of observations (n, D) that follow states (n, S)."""
         return self.network.step(obs.float(), state, float(self.network.backbone.adapts_in_training))[1]
 
     def predict(
@@ -138,7 +140,7 @@ class T2DRLPolicy(ActorCriticPolicy):
         adapt = 1.0 if self.test_time in ("episodic", "lifelong") else 0.0
         with torch.no_grad():
             law, _, after = self.network.step(obs.float(), before, adapt)
-            carrier = law.sample(deterministic)
+            carrier = self.network.requested(law.sample(deterministic), obs.float())
             after = self.network.note_action(after, carrier)
         actions = np.clip(carrier.cpu().numpy(), -1.0, 1.0)
         return (actions if vectorised else actions[0]), (after.cpu().numpy(),)

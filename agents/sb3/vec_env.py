@@ -30,6 +30,8 @@ class StepArrays(NamedTuple):
         open_cost: in a game, the cost of every device's open interval in the lanes that ended, shape (number of ends,
             M); that of the device whose decision is pending is `cost` too. Without other agents M is 0.
         open_duration: likewise the duration.
+        parts: what the cost is a sum of where the environment tells it (``info["cost_by_agent"]``), shape (n, I), else
+            (n, 0).
     """
 
     cost: FloatArray
@@ -41,6 +43,7 @@ class StepArrays(NamedTuple):
     final_obs: NDArray[np.float32]
     open_cost: FloatArray
     open_duration: FloatArray
+    parts: FloatArray
 
 
 class SemiMarkovVecEnv(VecEnv):
@@ -128,7 +131,8 @@ class SemiMarkovVecEnv(VecEnv):
             np.asarray(info[name], np.float64)[lanes] if ended.any() and name in info else nobody
             for name in ("agents_cost", "agents_duration")
         )
-        return StepArrays(cost, duration, time, device, terminated, truncated, final, open_cost, open_duration)
+        parts = np.asarray(info.get("cost_by_agent", np.empty((self.num_envs, 0))), np.float64)
+        return StepArrays(cost, duration, time, device, terminated, truncated, final, open_cost, open_duration, parts)
 
     def close(self) -> None:
         """Close the vector environment."""
@@ -200,4 +204,5 @@ def step_arrays(env: VecEnv, infos: list[dict[str, Any]], dones: NDArray[np.bool
         np.stack(final).astype(np.float32) if final else np.empty((0, columns), np.float32),
         nobody,
         nobody,
+        np.array([info.get("cost_by_agent", ()) for info in infos], np.float64).reshape(len(infos), -1),
     )

@@ -139,7 +139,8 @@ class ModelCachingEnv(gymnasium.Env[Obs, dict[str, Any]]):
 
     `cost`, `duration`, `time`, `cost_terms` (`switching`, `communication`, `compute`, `accuracy`, `cloud`); of the
     slot: `loads`, `evictions`, `requests`, `local` (requests served here), `correct` (sum of their accuracies),
-    `energy` (J), `memory` (GB in use); and the projected action: `cache`, `local_share`, arrays (I,).
+    `energy` (J), `memory` (GB in use); the projected action: `cache`, `local_share`, arrays (I,); and `cost_by_agent`
+    (I,), each agent's part of the cost.
 
     ## Starting state
 

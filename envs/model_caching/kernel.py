@@ -183,6 +183,19 @@ def _accuracy(w, j, kappa):
 
 
 @inlined
+def _switching_of(w, i, j, planned):
+    """Agent j's part of the switching cost; agents that share a model's weights pay for them in equal parts."""
+    agent, model = w.agent[i, j], w.model[w.static[j]["model"]]
+    loads, evicts = planned > agent["cache"], planned < agent["cache"]
+    load, evict = model["switch"], model["evict"]
+    if w.params[0]["shared"]:
+        before, after = w.resident[i, w.static[j]["model"]], w.fresh[i, w.static[j]["model"]]
+        loads, evicts = planned > 0 and before == 0, agent["cache"] > 0 and after == 0
+        load, evict = load / max(after, 1), evict / max(before, 1)
+    return load if loads else (evict if evicts else 0.0)
+
+
+@inlined
 def _switch(w, i, plan, out):
     """Loads and evictions: of each agent's copy, or of each model where weights are shared."""
     switching = loads = evictions = 0.0
@@ -235,25 +248,34 @@ def _memory(w, i):
 
 
 @inlined
-def _settle(w, i, plan, served, bought, sold, out):
+def _settle(w, i, plan, served, bought, sold, parts, out):
     """Carry out lane i's projected action, with paths bought and energy sold, up to the next slot's demand."""
     params, lane, law = w.params[0], w.lane[i], w.params[0]["accuracy_model"]
     paths, edge_factor, per_token = params["paths"], params["edge_factor"], params["token_factor"] > 0.0
     edge_price, cloud_price, gflops = params["edge_price"], params["cloud_price"], params["gflops"]
+    for j in range(w.agent.shape[1]):
+        parts[i, j] = _switching_of(w, i, j, plan[i, j])
     _switch(w, i, plan, out)
     communication = accuracy_cost = cloud = requests = local = correct = 0.0
     compute = sold / gflops
     for j in range(w.agent.shape[1]):
         agent, b, demand = w.agent[i, j], served[i, j], float(w.agent[i, j]["demand"])
         _accumulate(w, i, j, b * demand, 0.0 if bought is None else float(bought[i, j]))
-        cloud += demand * paths * (1.0 - b) * cloud_price * (agent["input"] if per_token else 1.0)
-        communication += demand * edge_factor * b * edge_price * agent["input"]
-        compute += b * w.joules[j] / gflops
+        away = demand * paths * (1.0 - b) * cloud_price * (agent["input"] if per_token else 1.0)
+        access = demand * edge_factor * b * edge_price * agent["input"]
+        work = b * w.joules[j] / gflops
+        cloud += away
+        communication += access
+        compute += work
+        parts[i, j] += (
+            params["weight_cloud"] * away + params["weight_communication"] * access + params["weight_compute"] * work
+        )
         requests += demand
         local += b * demand
         if law == PAPER or b > 0.0:  # an exponential costs more than a branch
             accuracy, unit_cost = _accuracy(w, j, agent["kappa"])
             accuracy_cost += unit_cost * demand * b
+            parts[i, j] += params["weight_accuracy"] * (unit_cost * demand * b)
             correct += accuracy * b * demand
     out[COMMUNICATION, i] = params["weight_communication"] * communication
     out[COMPUTE, i] = params["weight_compute"] * compute
@@ -339,7 +361,7 @@ def _check(w, cache, share, skip):
 
 
 @compiled
-def step_lanes(cache, share, skip, plan, served, obs, out, *world):
+def step_lanes(cache, share, skip, plan, served, parts, obs, out, *world):
     """Carry out one slot in every lane that is not skipped.
 
     Args:
@@ -348,6 +370,7 @@ def step_lanes(cache, share, skip, plan, served, obs, out, *world):
         skip: (L,) bool, lanes that are left alone.
         plan: (L, I) int8, written: the cache after the projection.
         served: (L, I) float64, written: the local shares after the projection.
+        parts: (L, I) float64, written: each agent's part of the cost.
         obs: (L, D) float32, written.
         out: (OUT_ROWS, L) float64, written.
         *world: the arrays of `World`.
@@ -361,7 +384,7 @@ def step_lanes(cache, share, skip, plan, served, obs, out, *world):
         for i in range(w.lane.shape[0]):
             if not skip[i]:
                 _project(w, i, cache, share, plan, served, out)
-                _settle(w, i, plan, served, None, 0.0, out)
+                _settle(w, i, plan, served, None, 0.0, parts, out)
                 _observe(w, i, obs)
     return invalid
 
@@ -378,7 +401,7 @@ def project_lanes(cache, share, skip, plan, served, out, *world):
 
 
 @compiled
-def settle_lanes(plan, served, bought, sold, obs, out, *world):
+def settle_lanes(plan, served, bought, sold, parts, obs, out, *world):
     """The second half: carry the projected action out, with the paths that were traded.
 
     Args:
@@ -386,6 +409,7 @@ def settle_lanes(plan, served, bought, sold, obs, out, *world):
         served: as `project_lanes` left it.
         bought: (L, I) int64, extra paths of each agent; only resident agents may have some.
         sold: (L,) float64, energy of the paths that each lane runs for others, J.
+        parts: (L, I) float64, written: each agent's part of the cost, without that of the paths sold.
         obs: (L, D) float32, written.
         out: (OUT_ROWS, L) float64, as `project_lanes` left it; written.
         *world: the arrays of `World`.
@@ -393,5 +417,5 @@ def settle_lanes(plan, served, bought, sold, obs, out, *world):
     w = World(*world)
     for i in range(w.lane.shape[0]):
         _energy(w, i)
-        _settle(w, i, plan, served, bought, sold[i], out)
+        _settle(w, i, plan, served, bought, sold[i], parts, out)
         _observe(w, i, obs)

@@ -37,6 +37,7 @@ class Buffers:
         self.out = np.zeros((OUT_ROWS, lanes))
         self.plan = np.zeros((lanes, agents), np.int8)
         self.served = np.zeros((lanes, agents))
+        self.parts = np.zeros((lanes, agents))
 
     def info(self) -> dict[str, Any]:
         """Infos of all lanes: views of these buffers, arrays (L,) and (L, I)."""
@@ -49,6 +50,7 @@ class Buffers:
             **{name: out[LOADS + k] for k, name in enumerate(FIGURES)},
             "cache": self.plan,
             "local_share": self.served,
+            "cost_by_agent": self.parts,
         }
 
     def lane_info(self, lane: int = 0) -> dict[str, Any]:
@@ -62,6 +64,7 @@ class Buffers:
             **dict(zip(FIGURES, numbers[LOADS:OUT_ROWS], strict=True)),
             "cache": self.plan[lane].copy(),
             "local_share": self.served[lane].copy(),
+            "cost_by_agent": self.parts[lane].copy(),
         }
 
 
@@ -131,7 +134,7 @@ class Simulator:
         buffers = buffers or self.buffers()
         skip = self._nobody if skip is None else skip
         found = kernel.step_lanes(
-            cache, share, skip, buffers.plan, buffers.served, buffers.obs, buffers.out, *self.world
+            cache, share, skip, buffers.plan, buffers.served, buffers.parts, buffers.obs, buffers.out, *self.world
         )
         self._refuse(found, cache, share)
         return buffers
@@ -155,7 +158,9 @@ class Simulator:
             bought: (L, I) extra paths of each agent.
             sold: (L,) energy that each lane spends on paths it sold, J.
         """
-        kernel.settle_lanes(buffers.plan, buffers.served, bought, sold, buffers.obs, buffers.out, *self.world)
+        kernel.settle_lanes(
+            buffers.plan, buffers.served, bought, sold, buffers.parts, buffers.obs, buffers.out, *self.world
+        )
 
     def _refuse(self, found: tuple[int, int, int], cache: NDArray[np.int8], share: NDArray[np.floating[Any]]) -> None:
         """Raise for the first invalid entry that the kernel found, if any."""

@@ -99,6 +99,7 @@ class DriftingCachesVectorEnv(VectorEnv[Any, Any, Any]):
             cost, terms, duration = cost * ~idle, terms * ~idle[:, None], duration * ~idle
         truncated = (self._slot >= self.horizon) & ~idle
         info = self._info(cost, terms, duration)
+        info["cost_by_agent"] = (asked * (1.0 - cache * share) + KEEP * cache) * ~idle[:, None]
         if self.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP:
             if truncated.any():
                 final = np.full(self.num_envs, None, object)

@@ -196,6 +196,7 @@ class Reference:
         """
         p = self.p
         plan, served, energy, joules, before, held = self.project(cache, share)
+        self.parts = self.switching_parts(plan, before, held)
         switching, loads, evictions = self.switch(plan, before, held)
         communication = accuracy_cost = cloud = requests = local = correct = 0.0
         compute = sold / p.gpu_gflops
@@ -207,6 +208,7 @@ class Reference:
                 continue
             tokens = self.input_now[i] if self.per_token else 1.0
             cloud += demand * float(p.paths) * (1.0 - b) * p.cloud_price * tokens
+            self.parts[i] += p.weight_cloud * demand * p.paths * (1.0 - b) * p.cloud_price * tokens
             if b > 0.0:
                 accuracy, unit = self.accuracy(i)
                 communication += demand * self.edge_factor * b * p.edge_price * self.input_now[i]
@@ -214,6 +216,10 @@ class Reference:
                 accuracy_cost += unit * demand * b
                 local += b * demand
                 correct += accuracy * b * demand
+                self.parts[i] += (
+                    p.weight_communication * demand * self.edge_factor * b * p.edge_price * self.input_now[i]
+                )
+                self.parts[i] += p.weight_compute * b * joules[i] / p.gpu_gflops + p.weight_accuracy * unit * demand * b
         self.cache = plan
         terms = (switching, p.weight_communication * communication, p.weight_compute * compute,
                  p.weight_accuracy * accuracy_cost, p.weight_cloud * cloud)  # fmt: skip
@@ -240,6 +246,21 @@ class Reference:
                     cost += p.weight_switching * p.lambda_evict * megabytes
                     evictions += 1.0
         return cost, loads, evictions
+
+    def switching_parts(self, plan, before, held):
+        """Switching cost by agent; users of shared weights pay in equal parts, for an eviction those that leave."""
+        p, parts = self.p, []
+        for i in self.ids:
+            m, was, is_now = self.model[i], self.cache[i], plan[i]
+            payers = 1
+            if p.weights_shared:
+                was, is_now = (was or is_now) and before[m] > 0, (was or is_now) and held[m] > 0
+                payers = held[m] if is_now else before[m]
+            megabytes = 1000.0 * self.weight[m]
+            load = p.lambda_MB * megabytes if p.switching == "per_mb" else p.lambda_load
+            price = load if is_now else p.lambda_evict * megabytes
+            parts.append(p.weight_switching * price / payers if bool(was) != bool(is_now) else 0.0)
+        return parts
 
     def path_joules(self, i):
         """Energy of one path of an agent."""

@@ -11,6 +11,7 @@ from edgewise.agents.config import CacheNetworkFields
 from edgewise.agents.networks.backbones import MLPBackbone
 from edgewise.agents.networks.cache_share import CacheActorCritic, CacheShareDistribution
 from edgewise.agents.networks.caching import cache_network, parameter_counts
+from edgewise.agents.networks.itemwise import ItemwiseBackbone
 from edgewise.envs.core.errors import InvalidInputError
 
 LOGITS = [[0.3, -1.2, 2.0]]
@@ -56,10 +57,28 @@ def test_divergence_is_the_mean_log_ratio_of_samples() -> None:
     assert law().kl(law()).item() == pytest.approx(0.0, abs=1e-12)
 
 
-def test_samples_follow_the_law() -> None:
+def ranked(rows: int = 1) -> CacheShareDistribution:
+    return CacheShareDistribution(law(rows).logits, law(rows).location, ranked=True)
+
+
+def test_latent_scores_are_logistic() -> None:
     torch.manual_seed(0)
-    shares, scores = law(40_000).sample().chunk(2, dim=-1)
-    assert set(scores.unique().tolist()) == {-1.0, 1.0}
+    latent = 2.0 * torch.atanh(ranked(40_000).sample().chunk(2, dim=-1)[1])
+    for i, logit in enumerate(LOGITS[0]):
+        assert stats.kstest(latent[:, i], "logistic", args=(logit,)).pvalue > 1e-3
+    carrier = torch.tensor([[0.0, 0.0, 0.0, *np.tanh([-0.4, -0.9, -0.1])]], dtype=torch.float64)  # nothing is cached
+    expected = stats.logistic.logpdf([-0.8, -1.8, -0.2], LOGITS[0])
+    np.testing.assert_allclose(ranked().log_probs(carrier)[0], expected)
+    assert ranked().log_prob(carrier).item() == pytest.approx(expected.sum())
+    latent_mode = torch.atanh(ranked().sample(deterministic=True).chunk(2, dim=-1)[1])
+    np.testing.assert_allclose(2.0 * latent_mode[0], LOGITS[0])
+
+
+@pytest.mark.parametrize("make", [law, ranked])
+def test_samples_follow_the_law(make) -> None:
+    torch.manual_seed(0)
+    shares, scores = make(40_000).sample().chunk(2, dim=-1)
+    assert (make is ranked) or set(scores.unique().tolist()) == {-1.0, 1.0}
     p = 1.0 / (1.0 + np.exp(-np.array(LOGITS[0])))
     np.testing.assert_allclose((scores > 0).double().mean(0), p, atol=0.012)
     for i, (a, b) in enumerate(zip(*parameters(), strict=True)):
@@ -73,10 +92,11 @@ def test_the_deterministic_decision_is_the_mode() -> None:
     np.testing.assert_allclose(0.5 * (shares[0] + 1.0), (first - 1.0) / (first + second - 2.0))
 
 
+@pytest.mark.parametrize("ranks", [False, True])
 @pytest.mark.parametrize("extreme", [-200.0, -20.0, 200.0])
-def test_extreme_outputs_stay_finite(extreme: float) -> None:
+def test_extreme_outputs_stay_finite(extreme: float, ranks: bool) -> None:
     logits, location = torch.full((4, 3), extreme), torch.full((4, 6), extreme)
-    made = CacheShareDistribution(logits.requires_grad_(), location.requires_grad_())
+    made = CacheShareDistribution(logits.requires_grad_(), location.requires_grad_(), ranks)
     for deterministic in (True, False):
         carrier = made.sample(deterministic)
         assert carrier.isfinite().all()
@@ -130,7 +150,69 @@ def test_an_item_head_treats_all_items_alike() -> None:
     torch.testing.assert_close(moved.location, law.location[:, shares])
 
 
+@pytest.mark.parametrize("backbone", ["ttt", "mlp", "lstm", "gru", "pad"])
+def test_copies_per_item_remember_what_is_theirs(backbone: str) -> None:
+    torch.manual_seed(0)
+    sizes = {} if backbone == "ttt" else {"hidden": 8}
+    made = cache_network(12, 3, CacheNetworkFields(backbone=backbone, item_head=6, per_item=True, **sizes))
+    assert made.item_head is not None
+    with torch.no_grad():
+        made.item_head.out.weight.normal_()
+        for head in (made.bits, made.shares):
+            head.weight.zero_()
+    obs, actions = torch.randn(5, 8, 12), torch.rand(5, 8, 6) * 2.0 - 1.0
+    order = torch.tensor([2, 0, 1])
+    columns, pairs = torch.cat([3 * block + order for block in range(4)]), torch.cat([order, 3 + order])
+
+    def last(given: torch.Tensor, decided: torch.Tensor) -> tuple[CacheShareDistribution, torch.Tensor]:
+        state, values = made.initial_state(5), torch.empty(0)
+        for t in range(8):
+            decisions, values, state = made.step(given[:, t], state)
+            state = made.note_action(state, decided[:, t])
+        return decisions, values
+
+    decisions, values = last(obs, actions)
+    moved, values_moved = last(obs[..., columns], actions[..., pairs])
+    assert decisions.logits.std() > 0.1
+    torch.testing.assert_close(moved.logits, decisions.logits[:, order], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(moved.location, decisions.location[:, pairs], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(values_moved, values[:, order], rtol=1e-3, atol=1e-4)
+    if made.backbone.adapts_in_training:
+        whole, parts = made.sequence(obs, made.initial_state(5), actions)
+        torch.testing.assert_close(whole.logits.view(5, 8, 3)[:, -1], decisions.logits, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(parts.view(5, 8, 3)[:, -1], values, rtol=1e-3, atol=1e-4)
+    loss = made.supervised_sequence(obs, made.initial_state(5), actions, torch.ones(5, 8, dtype=torch.bool))[2]
+    assert loss.isfinite()
+
+
+def test_memory_is_shared_by_no_two_items() -> None:
+    torch.manual_seed(0)
+    made = cache_network(12, 3, CacheNetworkFields(item_head=6, per_item=True))
+    obs = torch.randn(1, 12)
+    other = obs.clone()
+    other[0, [1, 4, 7, 10]] += 1.0  # of the item in the middle
+    other[0, [0, 3, 6, 9]] -= 1.0  # of the first, so that the mean over the items stays
+    states = [made.step(given, made.initial_state(1))[2].view(3, -1) for given in (obs, other)]
+    changed = ((states[0] - states[1]).abs() > 1e-5).any(-1)
+    assert changed.tolist() == [True, True, False]
+
+
+def test_only_what_fits_is_requested_best_first() -> None:
+    made = cache_network(16, 4, CacheNetworkFields(fill=True))
+    obs = torch.zeros(2, 16)
+    obs[:, 12:] = torch.tensor([0.5, 0.6, 0.3, 0.2])
+    scores = torch.tensor([[0.1, 0.9, 0.5, 0.2], [0.9, -0.1, 0.1, -0.2]])
+    carrier = torch.cat([torch.zeros(2, 4), scores], dim=-1)
+    requested = made.requested(carrier, obs)
+    # Row 0: 0.6 and 0.3 fit, then neither 0.2 nor 0.5. Row 1: everything wanted fits.
+    assert requested[:, 4:].tolist() == pytest.approx(torch.tensor([[-0.1, 0.9, 0.5, -0.2], [0.9, -0.1, 0.1, -0.2]]))
+    plain = cache_network(16, 4, CacheNetworkFields())
+    assert plain.requested(carrier, obs) is carrier
+
+
 def test_sizes_stay_equal_with_an_item_head() -> None:
+    counts = parameter_counts(100, 20, CacheNetworkFields(item_head=32, sticky=3.0, per_item=True))
+    assert all(abs(count / counts["ttt"] - 1.0) < 0.05 for count in counts.values())
     counts = parameter_counts(100, 20, CacheNetworkFields(item_head=32, sticky=3.0))
     assert all(abs(count / counts["ttt"] - 1.0) < 0.05 for count in counts.values())
     assert counts["ttt"] > parameter_counts(100, 20)["ttt"] + 32 * 32
@@ -138,9 +220,11 @@ def test_sizes_stay_equal_with_an_item_head() -> None:
 
 def test_rescaled_values_predict_the_same() -> None:
     torch.manual_seed(0)
-    made = cache_network(9, 3, CacheNetworkFields(backbone="mlp", hidden=8))
+    made = cache_network(9, 3, CacheNetworkFields(backbone="mlp", hidden=8, item_head=4))
+    assert made.item_value is not None
     with torch.no_grad():
         made.value.weight.normal_()
+        made.item_value.out.weight.normal_()
     obs, state = torch.randn(20, 9), made.initial_state(20)
     before = made.step(obs, state)[1]
     for mean, scale in ((-300.0, 50.0), (-10.0, 0.1)):
@@ -154,7 +238,7 @@ def test_calibration_starts_from_the_mean_reward_for_ever() -> None:
     made = cache_network(9, 3, CacheNetworkFields(backbone="mlp", hidden=8))
     rewards = torch.tensor([-1.0, -3.0, -2.0, -2.0])
     made.calibrate(torch.randn(4, 9), rewards, gamma=0.5)
-    assert made.step(torch.randn(2, 9), made.initial_state(2))[1].tolist() == pytest.approx([-4.0, -4.0])
+    assert made.step(torch.randn(2, 9), made.initial_state(2))[1].tolist() == [[-4.0], [-4.0]]
     assert made.value_scale.item() == pytest.approx(rewards.std(correction=0).item() / 0.75**0.5)
     assert made.calibrated.item() == 1.0
     made.follow(torch.tensor([-8.0, -12.0]), 0.5)
@@ -192,7 +276,7 @@ def test_steps_of_the_whole_network_are_its_sequence(separate: bool) -> None:
         values.append(value)
     whole, predicted = made.sequence(obs, made.initial_state(2), actions)
     torch.testing.assert_close(torch.stack(logits, 1).flatten(0, 1), whole.logits, rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(torch.stack(values, 1).flatten(), predicted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(torch.stack(values, 1).flatten(0, 1), predicted, rtol=1e-4, atol=1e-5)
     valid = torch.ones(2, 7, dtype=torch.bool)
     again, with_loss, loss = made.supervised_sequence(obs, made.initial_state(2), actions, valid)
     torch.testing.assert_close(again.logits, whole.logits, rtol=1e-4, atol=1e-6)
@@ -220,3 +304,7 @@ def test_a_network_needs_items_and_a_probability() -> None:
         CacheActorCritic(MLPBackbone(4, 4), 4, 2, init_cache=0.0)
     with pytest.raises(InvalidInputError, match="item_head must be 0 for an observation of less than 5 entries"):
         CacheActorCritic(MLPBackbone(4, 4), 4, 5, item_head=8)
+    with pytest.raises(InvalidInputError, match="fill must be False for an observation without the items' sizes"):
+        CacheActorCritic(MLPBackbone(6, 4), 6, 2, fill=True)
+    with pytest.raises(InvalidInputError, match="item_head must be at least 1 for a backbone with a copy per item"):
+        CacheActorCritic(ItemwiseBackbone(MLPBackbone(4, 4), 2), 4, 2)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 
 from .t2drl_models import CASES, HORIZON, LANES, ROLLOUT, STEPS, make, rollout
@@ -19,7 +20,9 @@ def test_chunks_give_the_probabilities_and_values_of_the_rollout(case: str) -> N
         valid = chunks.valid.flatten()
         with torch.no_grad():
             law, values = network.sequence(chunks.observations, chunks.state, chunks.actions)
-            log_probs = law.log_prob(chunks.actions.flatten(0, 1))[valid]
+            log_probs = law.log_probs(chunks.actions.flatten(0, 1))[valid]
+            if not model.own_credit:
+                log_probs, values = log_probs.sum(-1, keepdim=True), values.sum(-1, keepdim=True)
         torch.testing.assert_close(log_probs, chunks.log_probs, rtol=1e-4, atol=1e-4)
         expected = chunks.returns - chunks.advantages
         torch.testing.assert_close(values[valid], expected, rtol=1e-3, atol=1e-3)
@@ -31,11 +34,11 @@ def test_minibatches_hold_every_slot_once() -> None:
     model = make()
     rollout(model)
     buffer = model.rollout_buffer
-    buffer.returns[:] = np.arange(ROLLOUT).reshape(STEPS, LANES)  # names of the slots
+    buffer.returns[:] = np.arange(ROLLOUT).reshape(STEPS, LANES, 1)  # names of the slots
     sizes, names = [], []
     for chunks in buffer.minibatches(32):
         sizes.append(len(chunks.returns))
-        names += chunks.returns.tolist()
+        names += chunks.returns.flatten().tolist()
         assert chunks.valid.sum(1).max() <= model.chunk
         assert chunks.valid.shape == chunks.observations.shape[:2]
     assert sorted(names) == list(range(ROLLOUT))
@@ -96,8 +99,25 @@ def test_a_time_limit_is_bootstrapped_with_the_state_it_found(case: str) -> None
     with torch.no_grad():
         _, values = policy.network.sequence(episode, policy.initial_state(LANES), actions)
     expected = rewards[HORIZON - 1] + model.gamma * values.view(LANES, HORIZON + 1)[:, -1].numpy()
-    np.testing.assert_allclose(buffer.rewards[HORIZON - 1], expected, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(buffer.rewards[HORIZON - 2], rewards[HORIZON - 2])
+    np.testing.assert_allclose(buffer.rewards[HORIZON - 1, :, 0], expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(buffer.rewards[HORIZON - 2, :, 0], rewards[HORIZON - 2])
     # Generalised advantage estimation stops at the end of the episode.
     advantage = buffer.rewards[HORIZON - 1] - buffer.values[HORIZON - 1]
     np.testing.assert_allclose(buffer.advantages[HORIZON - 1], advantage, rtol=1e-4, atol=1e-5)
+
+
+def test_advantages_are_those_of_sb3() -> None:
+    model = make()
+    model.learn(2 * ROLLOUT)
+    rollout(model)
+    ours = model.rollout_buffer
+    theirs = RolloutBuffer(STEPS, ours.observation_space, ours.action_space, "cpu", 0.95, 0.95, LANES)
+    for name in ("rewards", "values"):
+        setattr(theirs, name, getattr(ours, name)[..., 0])
+    theirs.episode_starts = ours.episode_starts
+    assert model._last_episode_starts is not None
+    last = torch.as_tensor(model._values(model._last_obs, model._state))  # type: ignore[arg-type]
+    theirs.compute_returns_and_advantage(last, model._last_episode_starts)
+    ours.compute_returns_and_advantage(last, model._last_episode_starts)
+    np.testing.assert_allclose(ours.advantages[..., 0], theirs.advantages, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(ours.returns[..., 0], theirs.returns, rtol=1e-5, atol=1e-6)

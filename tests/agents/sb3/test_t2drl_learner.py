@@ -104,6 +104,8 @@ def test_snapshots_that_do_not_fit_are_refused() -> None:
         ({"heads": 3}, "heads: must divide width = 32, got 3"),
         ({"gamma": 1.0}, "gamma"),
         ({"test_time": "online"}, "test_time"),
+        ({"own_credit": 0.5}, "item_head: must be at least 1 with own_credit, got 0"),
+        ({"per_item": True}, "item_head: must be at least 1 with per_item, got 0"),
         ({"backbone": "lstm", "layers": 2, "hidden": 4}, "layers: is for the backbones ttt"),
     ],
 )

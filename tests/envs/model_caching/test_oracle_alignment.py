@@ -45,6 +45,8 @@ def play(params, seed=0, lanes=2, horizon=40, whole=0.5):
             assert bits([out[COST]]) == bits([cost])
             assert bits(out[LOADS:]) == bits(figures), t
             assert out[TIME] == oracle.time == t + 1
+            np.testing.assert_allclose(buffers.parts[i], oracle.parts, rtol=1e-12, atol=1e-12)
+            assert buffers.parts[i].sum() == pytest.approx(cost)
             assert bits(kernel.world.agent[i]["kappa"]) == bits(oracle.kappa)
             seen += (sum(plan) < cache[i].sum(), figures[1] > 0, figures[3] > 0, min(oracle.kappa) == 0.0)
     compare_observation(oracles, buffers)
@@ -121,6 +123,7 @@ def test_the_environment_over_several_episodes(preset):
             cost, terms, _, plan, served = oracle.step(action["cache"].tolist(), action["local_share"].tolist())
             assert bits([info["cost"], *info["cost_terms"].values()]) == bits([cost, *terms])
             assert (info["cache"].tolist(), info["local_share"].tolist()) == (plan, served)
+            np.testing.assert_allclose(info["cost_by_agent"], oracle.parts, rtol=1e-12, atol=1e-12)
             assert reward == -cost
             assert not terminated
         assert oracle.time == 30
