@@ -16,7 +16,8 @@ from torch import Tensor
 from ...envs.core.errors import InvalidInputError
 from ..cache_actions import cache_items
 from ..config import CacheNetworkFields
-from ..networks.cache_share import CacheActorCritic, CacheShareDistribution
+from ..networks.cache_law import CacheShareDistribution
+from ..networks.cache_share import CacheActorCritic
 from ..networks.caching import cache_network
 
 STATE = "state"

@@ -57,7 +57,7 @@ class ChunkRolloutBuffer(RolloutBuffer):
         for name in ("rewards", "returns", "values", "log_probs", "advantages"):
             setattr(self, name, np.zeros((self.buffer_size, self.n_envs, self.parts), np.float32))
 
-    def add(  # type: ignore[override]  # the same, with a last axis
+    def add(
         self,
         obs: NDArray[Any],
         action: NDArray[Any],

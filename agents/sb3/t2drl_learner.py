@@ -60,8 +60,7 @@ def build_t2drl(
     env = SemiMarkovVecEnv(VectorFlatCacheAction(venv))
     rate = config.learning_rate
     network = CacheNetworkFields(**config.model_dump(include=set(CacheNetworkFields.model_fields)))
-    names = ("n_steps", "chunk", "batch_size", "n_epochs", "gamma", "gae_lambda", "clip_range", "vf_coef", "ent_coef")
-    names += ("aux_coef", "own_credit", "max_grad_norm", "value_memory")
+    elsewhere = {"algorithm", "learning_rate", "anneal", "test_time", *CacheNetworkFields.model_fields}
     model = T2DRL(
         T2DRLPolicy,
         env,
@@ -69,7 +68,7 @@ def build_t2drl(
         seed=tree.libraries,
         device="cpu",
         policy_kwargs={"network": network, "test_time": config.test_time},
-        **{name: getattr(config, name) for name in names},
+        **config.model_dump(exclude=elsewhere),
     )
     env.seed(tree.train)  # after the model, which seeds its environment with the libraries' seed
     return model

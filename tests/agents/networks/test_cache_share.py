@@ -9,7 +9,8 @@ from scipy import stats
 
 from edgewise.agents.config import CacheNetworkFields
 from edgewise.agents.networks.backbones import MLPBackbone
-from edgewise.agents.networks.cache_share import CacheActorCritic, CacheShareDistribution
+from edgewise.agents.networks.cache_law import CacheShareDistribution
+from edgewise.agents.networks.cache_share import CacheActorCritic
 from edgewise.agents.networks.caching import cache_network, parameter_counts
 from edgewise.agents.networks.itemwise import ItemwiseBackbone
 from edgewise.envs.core.errors import InvalidInputError

@@ -1,0 +1,80 @@
+"""Joint law of cache bits and local shares, over a flat Box carrier.
+
+The carrier is what libraries without Dict actions exchange: a vector in [-1, 1] with the shares first (u = 2 b - 1,
+b in [0, 1]) and then one score per item, positive where it is to be cached.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from .hybrid import UnimodalBeta
+
+_MOST_SCORE = 10.0  # of a latent score, logit units: beyond it float32 no longer resolves tanh
+
+
+class CacheShareDistribution:
+    """Independent Bernoulli cache bits and, for cached items, Beta shares.
+
+    The share of an item that is not cached has no effect; it counts neither in the log-probability nor in the entropy.
+    Log-probabilities see shares clamped to [1e-6, 1 - 1e-6].
+
+    A ranked law draws the bits by way of latent scores, logit + logistic noise: an item is cached where its score is
+    positive, with the same probability. The carrier then holds tanh(score / 2) in place of -1 or 1, whose order says
+    which items matter most, and the log-probability is that of the score.
+
+    Args:
+        logits: scores of the bits, shape (n, I).
+        location: parameters of the shares before softplus + 1, shape (n, 2 I), see `UnimodalBeta`.
+        ranked: whether carriers hold latent scores.
+    """
+
+    def __init__(self, logits: Tensor, location: Tensor, ranked: bool = False) -> None:
+        self.logits, self.location, self.ranked = logits, location, ranked
+        first, second = location.chunk(2, dim=-1)
+        # One row per item: the law then gives one number per share instead of their sum.
+        self._shares = UnimodalBeta(torch.stack([first, second], dim=-1).flatten(0, -2))
+
+    def sample(self, deterministic: bool = False) -> Tensor:
+        """Draw a carrier, shape (n, 2 I); deterministic: the likelier bit and the mode of the share."""
+        shares = (self._shares.mode() if deterministic else self._shares.sample()).view_as(self.logits)
+        threshold = torch.full_like(self.logits, 0.5) if deterministic else torch.rand_like(self.logits)
+        if self.ranked:
+            latent = (self.logits + torch.logit(threshold, eps=1e-6)).clamp(-_MOST_SCORE, _MOST_SCORE)
+            return torch.cat([2.0 * shares - 1.0, torch.tanh(0.5 * latent)], dim=-1)
+        bits = (torch.sigmoid(self.logits) > threshold).to(self.logits.dtype)
+        return torch.cat([2.0 * shares - 1.0, 2.0 * bits - 1.0], dim=-1)
+
+    def log_probs(self, carrier: Tensor) -> Tensor:
+        """Log-probability of every item's part of carriers (n, 2 I), shape (n, I)."""
+        shares, scores = carrier.chunk(2, dim=-1)
+        cached = scores > 0.0
+        if self.ranked:
+            edge = math.tanh(0.5 * _MOST_SCORE)
+            noise = 2.0 * torch.atanh(scores.clamp(-edge, edge)) - self.logits
+            bits = -functional.softplus(noise) - functional.softplus(-noise)
+        else:
+            bits = -functional.softplus(torch.where(cached, -self.logits, self.logits))
+        densities = self._shares.log_prob(0.5 * (shares.flatten().unsqueeze(-1) + 1.0)).view_as(bits)
+        return bits + torch.where(cached, densities, torch.zeros_like(densities))
+
+    def log_prob(self, carrier: Tensor) -> Tensor:
+        """Joint log-probability of carriers (n, 2 I), shape (n,)."""
+        return self.log_probs(carrier).sum(-1)
+
+    def entropy(self) -> Tensor:
+        """Joint entropy, shape (n,): of the bits, and of every share as often as its item is cached."""
+        p = torch.sigmoid(self.logits)
+        bits = functional.softplus(self.logits) - p * self.logits
+        return (bits + p * self._shares.entropy().view_as(p)).sum(-1)
+
+    def kl(self, other: CacheShareDistribution) -> Tensor:
+        """Kullback-Leibler divergence from this law to another one, shape (n,)."""
+        p = torch.sigmoid(self.logits)
+        on = functional.logsigmoid(self.logits) - functional.logsigmoid(other.logits)
+        off = functional.logsigmoid(-self.logits) - functional.logsigmoid(-other.logits)
+        return (p * (on + self._shares.kl(other._shares).view_as(p)) + (1.0 - p) * off).sum(-1)
