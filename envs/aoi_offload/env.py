@@ -11,10 +11,11 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from ..core.errors import InvalidInputError
+from ..core.lane_system import Info, Obs
 from ..core.lanes import check_lanes
 from ..core.optimum import Optimum
 from .drawing import Drawing
-from .faces import Info, Obs, ScalarFace, VectorFace, make_params, parse_action
+from .faces import ScalarFace, VectorFace, make_params, parse_action
 from .optimum import solve
 from .params import AoIParams
 from .policies import rule

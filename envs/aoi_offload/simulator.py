@@ -61,6 +61,12 @@ class Buffers:
         self.out = np.zeros((6, lanes))
         self.ints = np.zeros((2, lanes), np.int32)
 
+    def take(self, other: Buffers, lanes: NDArray[np.bool_]) -> None:
+        """Overwrite the marked lanes by those of other buffers."""
+        self.obs[lanes] = other.obs[lanes]
+        self.out[:, lanes] = other.out[:, lanes]
+        self.ints[:, lanes] = other.ints[:, lanes]
+
     def info(self, team: bool) -> dict[str, Any]:
         """The info of a single lane."""
         (numbers,), ((device, kind),) = self.out.T.tolist(), self.ints.T.tolist()
@@ -212,6 +218,10 @@ class Simulator:
         buffers.out[TIME] = lane["time"]
         buffers.ints[OUT_DEVICE], buffers.ints[OUT_KIND] = lane["device"], lane["kind"]
         return buffers
+
+    def done(self) -> NDArray[np.bool_]:
+        """(L,) whether each lane's episode is over."""
+        return self.world.lane["done"].astype(bool)
 
     # --- results ------------------------------------------------------------------------------------------------------
 
