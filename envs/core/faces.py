@@ -160,13 +160,13 @@ class LaneVectorEnv(VectorEnv[Obs, Any, NDArray[Any]], ABC, Generic[R]):
     def _step(self, actions: Any) -> VectorStep:
         """Carry out the parsed actions, and reset the lanes that the autoreset mode resets now."""
         over, system = self._done, self._system
-        waiting = over.any()
+        waiting = np.count_nonzero(over)  # a quarter of the time of any(), and every step asks twice
         if waiting and (self._mode is not AutoresetMode.NEXT_STEP or not system.seeded):
             raise ResetNeeded("an episode is over (or has not begun): call reset() for its lane first")
         results, terminated, truncated = self._advance(actions, over)
         info = self._reset_next_step(over, results) if waiting else system.info(results)
         obs, ended = results.obs, terminated | truncated
-        if ended.any():
+        if np.count_nonzero(ended):
             self._add_open_intervals(info, ended, results)
             if self._mode is AutoresetMode.SAME_STEP:
                 obs = self._reset_same_step(info, ended, results)
@@ -194,7 +194,7 @@ class LaneVectorEnv(VectorEnv[Obs, Any, NDArray[Any]], ABC, Generic[R]):
         results.take(fresh, over)
         info = self._system.info(results)
         for values in (info["cost"], info["duration"], *info["cost_terms"].values()):
-            values[over] = 0.0
+            np.copyto(values, 0.0, where=over)
         return info | {"reset_info": self._system.info(fresh), "_reset_info": over.copy()}
 
     def _reset_same_step(self, info: Info, ended: Flags, results: R) -> Obs:

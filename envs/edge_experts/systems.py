@@ -56,9 +56,9 @@ class Batch:
 
     def take(self, other: Batch, lanes: Flags) -> None:
         """Overwrite the marked lanes by those of another batch."""
-        self.obs[lanes] = other.obs[lanes]
-        self.out[:, lanes] = other.out[:, lanes]
-        self.mask[lanes] = other.mask[lanes]
+        np.copyto(self.obs, other.obs, where=lanes[:, None])
+        np.copyto(self.out, other.out, where=lanes)
+        np.copyto(self.mask, other.mask, where=lanes[:, None])
 
 
 class System(LaneSystem[Batch]):

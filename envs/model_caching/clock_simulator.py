@@ -53,9 +53,9 @@ class Buffers:
 
     def take(self, other: Buffers, lanes: NDArray[np.bool_]) -> None:
         """Overwrite the marked lanes by those of other buffers."""
-        self.obs[lanes] = other.obs[lanes]
-        self.out[:, lanes] = other.out[:, lanes]
-        self.ints[:, lanes] = other.ints[:, lanes]
+        np.copyto(self.obs, other.obs, where=lanes[:, None])
+        np.copyto(self.out, other.out, where=lanes)
+        np.copyto(self.ints, other.ints, where=lanes)
 
 
 class Simulator:

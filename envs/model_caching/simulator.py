@@ -41,8 +41,8 @@ class Buffers:
     def take(self, other: Buffers, lanes: NDArray[np.bool_]) -> None:
         """Overwrite the marked lanes by those of other buffers."""
         for mine, theirs in ((self.obs, other.obs), (self.plan, other.plan), (self.served, other.served)):
-            mine[lanes] = theirs[lanes]
-        self.out[:, lanes] = other.out[:, lanes]
+            np.copyto(mine, theirs, where=lanes[:, None])
+        np.copyto(self.out, other.out, where=lanes)
 
     def lane_info(self, lane: int = 0) -> dict[str, Any]:
         """Info of a single lane; its arrays are copies."""
