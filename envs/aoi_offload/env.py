@@ -307,8 +307,8 @@ class _AskingSimulator(Simulator):
 
     policy: Callable[[Obs], dict[str, Any]] | BatchBackground
 
-    def reset(self, mask: NDArray[np.bool_] | None = None) -> Buffers:
-        buffers = super().reset(mask)
+    def reset(self, mask: NDArray[np.bool_] | None = None, results: Buffers | None = None) -> Buffers:
+        buffers = super().reset(mask, results)
         self._settle(buffers, np.ones(self.lanes, bool) if mask is None else mask)
         return buffers
 

@@ -140,11 +140,11 @@ class Simulator:
         """Whether `seed` was called."""
         return self._seeded
 
-    def reset(self, mask: NDArray[np.bool_] | None = None) -> Buffers:
+    def reset(self, mask: NDArray[np.bool_] | None = None, results: Buffers | None = None) -> Buffers:
         """Start the next episode of the masked lanes (all by default) and run to the first agent's decision."""
         mask = self._everyone if mask is None else mask
         self.halfway = self.halfway and not mask.all()
-        buffers = Buffers(self.lanes, self.width)
+        buffers = results or Buffers(self.lanes, self.width)
         self.world.lane["episode"] += mask
         self._find_horizons()
         kernel.reset_lanes(*self.world, mask, self.until, buffers.obs, buffers.out, buffers.ints)

@@ -190,12 +190,10 @@ class LaneVectorEnv(VectorEnv[Obs, Any, NDArray[Any]], ABC, Generic[R]):
 
     def _reset_next_step(self, over: Flags, results: R) -> Info:
         """NEXT_STEP: the lanes that ended reset now, at cost and duration 0; their real ones go to ``reset_info``."""
-        fresh = self._system.reset(over)
-        results.take(fresh, over)
-        info = self._system.info(results)
-        for values in (info["cost"], info["duration"], *info["cost_terms"].values()):
-            np.copyto(values, 0.0, where=over)
-        return info | {"reset_info": self._system.info(fresh), "_reset_info": over.copy()}
+        told = self._system.info(self._system.reset(over, results))
+        empty = {name: np.where(over, 0.0, told[name]) for name in ("cost", "duration")}
+        terms = {name: np.where(over, 0.0, values) for name, values in told["cost_terms"].items()}
+        return told | empty | {"cost_terms": terms, "reset_info": told, "_reset_info": over.copy()}
 
     def _reset_same_step(self, info: Info, ended: Flags, results: R) -> Obs:
         """SAME_STEP: the next episode's first observation comes at once; the last one goes to ``final_obs``."""

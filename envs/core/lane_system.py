@@ -48,8 +48,8 @@ class LaneSystem(Protocol[R]):
         """Give every lane its seed (L,); the next reset starts episode 0."""
 
     @abstractmethod
-    def reset(self, mask: Flags) -> R:
-        """Start the next episode of the masked lanes; the results speak of these only."""
+    def reset(self, mask: Flags, results: R | None = None) -> R:
+        """Start the next episode of the masked lanes; only these are written, in results that are empty there."""
 
     @abstractmethod
     def pending(self) -> R:

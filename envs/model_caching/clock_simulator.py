@@ -107,10 +107,10 @@ class Simulator:
         self.world.lane["episode"] = -1
         self.seeded = True
 
-    def reset(self, mask: NDArray[np.bool_] | None = None) -> Buffers:
+    def reset(self, mask: NDArray[np.bool_] | None = None, results: Buffers | None = None) -> Buffers:
         """Open the next auction of the masked lanes (all by default)."""
         mask = self._everyone if mask is None else mask
-        buffers = Buffers(self.lanes)
+        buffers = results or Buffers(self.lanes)
         self.world.lane["episode"] += mask
         kernel.reset_lanes(self.world, mask, buffers.obs, buffers.out, buffers.ints)
         return buffers

@@ -95,10 +95,10 @@ class Simulator:
         """Whether `seed` was called."""
         return self._seeded
 
-    def reset(self, mask: NDArray[np.bool_] | None = None) -> Buffers:
+    def reset(self, mask: NDArray[np.bool_] | None = None, results: Buffers | None = None) -> Buffers:
         """Start the next episode of the masked lanes (all by default)."""
         mask = self._everyone if mask is None else mask
-        buffers = self.buffers()
+        buffers = results or self.buffers()
         self.world.lane["episode"] += mask
         kernel.reset_lanes(mask, buffers.obs, buffers.out, *self.world)
         return buffers

@@ -49,8 +49,8 @@ class Parcels:
         results.obs[i] = self.draw(i), self.time[i]
         results.out[:, i] = price * duration, duration, self.time[i]
 
-    def reset(self, mask):
-        results = Results(self.lanes)
+    def reset(self, mask, results=None):
+        results = results or Results(self.lanes)
         for i in np.flatnonzero(mask):
             self.key[i, 1:] = self.key[i, 1] + 1, 0
             self.time[i], self.over[i] = 0.0, False
