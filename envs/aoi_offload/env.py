@@ -11,10 +11,11 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from ..core.errors import InvalidInputError
+from ..core.lane_system import Info, Obs
 from ..core.lanes import check_lanes
 from ..core.optimum import Optimum
 from .drawing import Drawing
-from .faces import Info, Obs, ScalarFace, VectorFace, make_params, parse_action
+from .faces import ScalarFace, VectorFace, make_params, parse_action
 from .optimum import solve
 from .params import AoIParams
 from .policies import rule
@@ -306,8 +307,8 @@ class _AskingSimulator(Simulator):
 
     policy: Callable[[Obs], dict[str, Any]] | BatchBackground
 
-    def reset(self, mask: NDArray[np.bool_] | None = None) -> Buffers:
-        buffers = super().reset(mask)
+    def reset(self, mask: NDArray[np.bool_] | None = None, results: Buffers | None = None) -> Buffers:
+        buffers = super().reset(mask, results)
         self._settle(buffers, np.ones(self.lanes, bool) if mask is None else mask)
         return buffers
 

@@ -17,13 +17,12 @@ from pettingzoo import AECEnv, ParallelEnv
 from pettingzoo.utils.wrappers import OrderEnforcingWrapper
 
 from ..core.errors import InvalidInputError
+from ..core.lane_system import Info, Obs
 from ..core.lanes import check_seed
 from ..core.optimum import Optimum
 from . import kernel
 from .drawing import RENDER_FPS, RENDER_MODES, Drawing
 from .faces import (
-    Info,
-    Obs,
     action_space,
     make_params,
     observation_space,

@@ -61,6 +61,12 @@ class Buffers:
         self.out = np.zeros((6, lanes))
         self.ints = np.zeros((2, lanes), np.int32)
 
+    def take(self, other: Buffers, lanes: NDArray[np.bool_]) -> None:
+        """Overwrite the marked lanes by those of other buffers."""
+        np.copyto(self.obs, other.obs, where=lanes[:, None])
+        np.copyto(self.out, other.out, where=lanes)
+        np.copyto(self.ints, other.ints, where=lanes)
+
     def info(self, team: bool) -> dict[str, Any]:
         """The info of a single lane."""
         (numbers,), ((device, kind),) = self.out.T.tolist(), self.ints.T.tolist()
@@ -134,11 +140,11 @@ class Simulator:
         """Whether `seed` was called."""
         return self._seeded
 
-    def reset(self, mask: NDArray[np.bool_] | None = None) -> Buffers:
+    def reset(self, mask: NDArray[np.bool_] | None = None, results: Buffers | None = None) -> Buffers:
         """Start the next episode of the masked lanes (all by default) and run to the first agent's decision."""
         mask = self._everyone if mask is None else mask
         self.halfway = self.halfway and not mask.all()
-        buffers = Buffers(self.lanes, self.width)
+        buffers = results or Buffers(self.lanes, self.width)
         self.world.lane["episode"] += mask
         self._find_horizons()
         kernel.reset_lanes(*self.world, mask, self.until, buffers.obs, buffers.out, buffers.ints)
@@ -212,6 +218,10 @@ class Simulator:
         buffers.out[TIME] = lane["time"]
         buffers.ints[OUT_DEVICE], buffers.ints[OUT_KIND] = lane["device"], lane["kind"]
         return buffers
+
+    def done(self) -> NDArray[np.bool_]:
+        """(L,) whether each lane's episode is over."""
+        return self.world.lane["done"].astype(bool)
 
     # --- results ------------------------------------------------------------------------------------------------------
 

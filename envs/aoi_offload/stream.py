@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
+from ..core.lane_system import Info, Obs
 from ..core.lanes import check_lanes
 from ..core.optimum import Optimum
-from .faces import Info, Obs, ScalarFace, VectorFace, make_params
+from .faces import ScalarFace, VectorFace, make_params
 from .optimum import solve
 from .params import AoIParams
 from .policies import rule
@@ -103,7 +104,7 @@ class AoIOffloadGameEnv(ScalarFace):
         """Carry out the pending device's decision; see `ScalarFace.step`."""
         obs, reward, terminated, truncated, info = super().step(action)
         if truncated:
-            info["agents_obs"], out = self._simulator.open_intervals(0, self._buffers)
+            info["agents_obs"], out = self._system.open_intervals(0, self._buffers)
             info["agents_cost"], info["agents_duration"] = out[COST], out[DURATION]
         return obs, reward, terminated, truncated, info
 

@@ -78,9 +78,9 @@ class RouteSystem(System):
     def _batch(self) -> Batch:
         return Batch.make(self.lanes, self.width, len(ROWS), self.n_mask)
 
-    def reset(self, mask: NDArray[np.bool_]) -> Batch:
+    def reset(self, mask: NDArray[np.bool_], results: Batch | None = None) -> Batch:
         """See `System.reset`."""
-        batch, t = self._batch(), self.tables
+        batch, t = results or self._batch(), self.tables
         self.state.lane["episode"] += mask
         kernel.reset_lanes(
             *self.state, t.head, t.category, t.cumulative, t.device, t.params, mask, batch.obs, batch.out, batch.mask

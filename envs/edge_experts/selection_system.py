@@ -133,9 +133,9 @@ class SelectionSystem(System):
         """Budgets of a lane's current episode."""
         return self._lanes[lane].budgets
 
-    def reset(self, mask: NDArray[np.bool_]) -> Batch:
+    def reset(self, mask: NDArray[np.bool_], results: Batch | None = None) -> Batch:
         """See `System.reset`."""
-        batch = self._batch()
+        batch = results or self._batch()
         for i in np.flatnonzero(mask).tolist():
             lane = self._lanes[i]
             lane.episode += 1

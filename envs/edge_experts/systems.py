@@ -1,13 +1,13 @@
 """What every environment of the family is inside: L independent systems that know nothing of Gymnasium.
 
-A system writes the results of a reset or step into a `Batch`; the Gymnasium faces turn batches into observations and
-infos. The scalar environment is a system with one lane, so that lanes and scalar environments agree by construction.
+A system writes the results of a reset or step into a `Batch`. The scalar environment is a system with one lane, so
+that lanes and scalar environments agree by construction.
 """
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import InvalidInputError
+from ..core.lane_system import Flags, Info, LaneSystem
 
 COST, DURATION, TIME = range(3)
 """First rows of every batch's numbers."""
@@ -53,8 +54,14 @@ class Batch:
             flags.copy(),
         )
 
+    def take(self, other: Batch, lanes: Flags) -> None:
+        """Overwrite the marked lanes by those of another batch."""
+        np.copyto(self.obs, other.obs, where=lanes[:, None])
+        np.copyto(self.out, other.out, where=lanes)
+        np.copyto(self.mask, other.mask, where=lanes[:, None])
 
-class System(ABC):
+
+class System(LaneSystem[Batch]):
     """L lanes of one environment.
 
     Attributes:
@@ -72,29 +79,12 @@ class System(ABC):
     layout: dict[str, slice]
 
     @abstractmethod
-    def seed(self, seeds: NDArray[np.uint64]) -> None:
-        """Give every lane its seed; the next reset starts episode 0."""
-
-    @property
-    @abstractmethod
-    def seeded(self) -> bool:
-        """Whether `seed` was called."""
-
-    @abstractmethod
-    def reset(self, mask: NDArray[np.bool_]) -> Batch:
-        """Start the next episode of the masked lanes; the batch speaks of these only."""
-
-    @abstractmethod
     def step(self, actions: NDArray[np.int64], skip: NDArray[np.bool_]) -> Batch:
         """Carry out one decision in every lane that is not skipped.
 
         Raises:
             InvalidInputError: an action is out of range; no lane has moved then.
         """
-
-    @abstractmethod
-    def pending(self) -> Batch:
-        """What the lanes show now, with empty intervals."""
 
     @abstractmethod
     def parse(self, actions: Any, lanes: int | None) -> NDArray[np.int64]:
@@ -104,17 +94,20 @@ class System(ABC):
             InvalidInputError: wrong shape, type or range.
         """
 
-    @abstractmethod
-    def get_state(self) -> dict[str, NDArray[Any]]:
-        """A copy of everything that changes."""
+    def info(self, results: Batch) -> Info:
+        """Arrays (L,) by name, groups as dicts."""
+        return self._named(results.out, results.mask)
 
-    @abstractmethod
-    def set_state(self, state: dict[str, NDArray[Any]]) -> None:
-        """Continue from a copied state.
+    def lane_info(self, batch: Batch) -> Info:
+        """The only lane's numbers by name."""
+        return self._named(batch.out[:, 0], batch.mask[0])
 
-        Raises:
-            InvalidInputError: the state does not fit.
-        """
+    def _named(self, numbers: NDArray[np.float64], mask: NDArray[np.bool_]) -> Info:
+        info: Info = {}
+        for (group, name), value in zip(self.rows, numbers, strict=True):
+            (info.setdefault(group, {}) if group else info)[name] = value
+        info["action_mask"] = mask
+        return info
 
 
 def check_horizon(horizon: Any, unit: str) -> float:

@@ -159,9 +159,9 @@ class TwoLevelSystem(System):
         """See `System.seeded`."""
         return self._seeded
 
-    def reset(self, mask: NDArray[np.bool_]) -> Batch:
+    def reset(self, mask: NDArray[np.bool_], results: Batch | None = None) -> Batch:
         """See `System.reset`."""
-        batch = self._batch()
+        batch = results or self._batch()
         for i in np.flatnonzero(mask).tolist():
             lane = self._lanes[i]
             lane.episode, lane.loaded, lane.epoch = lane.episode + 1, 0, 0

@@ -51,6 +51,12 @@ class Buffers:
         self.out = np.zeros((OUTPUTS, lanes))
         self.ints = np.zeros((2, lanes), np.int64)
 
+    def take(self, other: Buffers, lanes: NDArray[np.bool_]) -> None:
+        """Overwrite the marked lanes by those of other buffers."""
+        np.copyto(self.obs, other.obs, where=lanes[:, None])
+        np.copyto(self.out, other.out, where=lanes)
+        np.copyto(self.ints, other.ints, where=lanes)
+
 
 class Simulator:
     """L auctions with truthful agents, advanced from one decision about the clocks to the next.
@@ -92,7 +98,7 @@ class Simulator:
             params=block,
         )
         self._steps = np.array(STEPS, np.int64)
-        self._nobody = np.zeros(lanes, bool)
+        self._everyone, self._nobody = np.ones(lanes, bool), np.zeros(lanes, bool)
         self.seeded = False
 
     def seed(self, seeds: NDArray[np.uint64]) -> None:
@@ -101,52 +107,53 @@ class Simulator:
         self.world.lane["episode"] = -1
         self.seeded = True
 
-    def reset(self, mask: NDArray[np.bool_], buffers: Buffers) -> None:
-        """Open the next auction of the masked lanes; their columns of ``buffers`` are written."""
+    def reset(self, mask: NDArray[np.bool_] | None = None, results: Buffers | None = None) -> Buffers:
+        """Open the next auction of the masked lanes (all by default)."""
+        mask = self._everyone if mask is None else mask
+        buffers = results or Buffers(self.lanes)
         self.world.lane["episode"] += mask
         kernel.reset_lanes(self.world, mask, buffers.obs, buffers.out, buffers.ints)
+        return buffers
 
-    def step(
-        self, actions: Ints, buffers: Buffers, skip: NDArray[np.bool_] | None = None
-    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    def step(self, actions: Ints, skip: NDArray[np.bool_]) -> tuple[Buffers, NDArray[np.bool_], NDArray[np.bool_]]:
         """Move the clocks of the lanes that are not skipped.
 
         Args:
             actions: (L,) indices of `STEPS`.
-            buffers: where to write; the columns of skipped lanes stay.
             skip: (L,) bool.
 
         Returns:
-            (L,) cleared, (L,) cut by the horizon.
+            The results, (L,) cleared, (L,) cut by the horizon.
 
         Raises:
             InvalidInputError: an action that counts is out of range; then no lane has moved.
         """
-        skip = self._nobody if skip is None else skip
         wrong = ~skip & ((actions < 0) | (actions >= len(STEPS)))
         if wrong.any():
             lane = int(np.argmax(wrong))
             raise invalid_action(int(actions[lane]), f"action of lane {lane}")
-        steps = self._steps[np.where(skip, 0, actions)]
+        buffers, steps = Buffers(self.lanes), self._steps[np.where(skip, 0, actions)]
         kernel.step_lanes(self.world, steps, skip, buffers.obs, buffers.out, buffers.ints)
         state = self.world.lane["state"]
-        return ~skip & (state == kernel.CLEARED), ~skip & (state == CUT)
+        return buffers, ~skip & (state == kernel.CLEARED), ~skip & (state == CUT)
 
-    def step_one(self, action: int, buffers: Buffers) -> int:
-        """`step` of a single lane, without the arrays; the lane's state afterwards.
+    def step_one(self, action: int) -> tuple[Buffers, int]:
+        """`step` of a single lane, without the arrays: the results, and the lane's state afterwards.
 
         Raises:
             InvalidInputError: the action is out of range; the lane has not moved then.
         """
         if not 0 <= action < len(STEPS):
             raise invalid_action(action)
-        steps = self._steps[action : action + 1]
+        buffers, steps = Buffers(1), self._steps[action : action + 1]
         kernel.step_lanes(self.world, steps, self._nobody, buffers.obs, buffers.out, buffers.ints)
-        return int(self.world.lane["state"][0])
+        return buffers, int(self.world.lane["state"][0])
 
-    def pending(self, mask: NDArray[np.bool_], buffers: Buffers) -> None:
-        """What the masked lanes report while others are reset: their observation, at no cost."""
-        kernel.pending_lanes(self.world, mask, buffers.obs, buffers.out, buffers.ints)
+    def pending(self) -> Buffers:
+        """What the lanes show now, at no cost."""
+        buffers = Buffers(self.lanes)
+        kernel.pending_lanes(self.world, self._everyone, buffers.obs, buffers.out, buffers.ints)
+        return buffers
 
     def info_one(self, buffers: Buffers) -> dict[str, Any]:
         """`info` of a single lane as numbers; written out because every scalar step pays for it."""
@@ -181,10 +188,10 @@ class Simulator:
             "optimal_welfare": out[OPTIMAL],
         }
 
-    @property
     def done(self) -> NDArray[np.bool_]:
-        """Which lanes' auctions are over (or have not begun), bool (L,)."""
-        return np.not_equal(self.world.lane["state"], RUNNING) if self.seeded else np.ones(self.lanes, bool)
+        """(L,) whether each lane's auction is over."""
+        over: NDArray[np.bool_] = self.world.lane["state"] != RUNNING
+        return over
 
     def get_state(self) -> dict[str, NDArray[Any]]:
         """A copy of everything that changes; `set_state` continues bit for bit."""

@@ -6,24 +6,21 @@ import math
 import operator
 from typing import Any, ClassVar
 
-import gymnasium
 import numpy as np
 from gymnasium import spaces
 from gymnasium.error import ResetNeeded
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
+from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from ..core.errors import InvalidInputError
-from ..core.lanes import autoreset, check_lanes, check_seed, lane_seeds, reset_mask
+from ..core.faces import LaneEnv, LaneVectorEnv, VectorStep
+from ..core.lane_system import Flags, Info, Obs
+from ..core.lanes import check_lanes
 from ..core.optimum import Optimum
 from .clock_kernel import CLEARED, CUT, RUNNING, SELLERS
 from .clock_params import STEPS, DutchClockParams
 from .clock_simulator import Buffers, Simulator, invalid_action
 from .market_optimum import least_auction_cost
-
-Obs = NDArray[np.float32]
-Info = dict[str, Any]
 
 
 def _params(preset: str, params: DutchClockParams | None, overrides: dict[str, Any]) -> DutchClockParams:
@@ -40,7 +37,7 @@ def _observation_space() -> spaces.Box:
     return spaces.Box(np.zeros(6, np.float32), np.array([1, 1, 1, 1, 1, SELLERS], np.float32), dtype=np.float32)
 
 
-class DutchClockEnv(gymnasium.Env[Obs, np.int64]):
+class DutchClockEnv(LaneEnv):
     """An auctioneer decides how far the clocks of a double Dutch auction move at every tick.
 
     ## Description
@@ -137,6 +134,7 @@ class DutchClockEnv(gymnasium.Env[Obs, np.int64]):
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": []}  # type: ignore[misc]
+    _system: Simulator
 
     def __init__(
         self,
@@ -149,35 +147,12 @@ class DutchClockEnv(gymnasium.Env[Obs, np.int64]):
     ) -> None:
         self.params = _params(preset, params, overrides)
         self.variant = variant
-        self._simulator = Simulator(self.params, variant=variant, horizon=horizon)
-        self._state = CUT  # until the first reset
-        self.observation_space = _observation_space()
-        self.action_space = spaces.Discrete(len(STEPS))
+        simulator = Simulator(self.params, variant=variant, horizon=horizon)
+        super().__init__(simulator, _observation_space(), spaces.Discrete(len(STEPS)))
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Obs, Info]:
-        """Open an auction.
-
-        Args:
-            seed: starts episode 0 of this seed; without one the next episode of the current seed follows.
-            options: not used.
-
-        Returns:
-            Observation and info; cost and duration are 0.
-
-        Raises:
-            InvalidInputError: seed is not an integer in [0, 2^64).
-        """
-        if seed is not None:
-            seed = check_seed(seed)
-        super().reset(seed=seed)
-        simulator = self._simulator
-        if seed is not None or not simulator.seeded:
-            value = seed if seed is not None else int(self.np_random.integers(1 << 62))
-            simulator.seed(np.array([value], np.uint64))
-        buffers = Buffers(1)
-        simulator.reset(np.ones(1, bool), buffers)
-        self._state = RUNNING
-        return buffers.obs[0], simulator.info_one(buffers)
+    def _begin(self) -> tuple[Obs, Info]:
+        buffers = self._system.reset()
+        return buffers.obs[0], self._system.info_one(buffers)
 
     def step(self, action: Any) -> tuple[Obs, float, bool, bool, Info]:
         """Move the clocks by one step.
@@ -192,36 +167,26 @@ class DutchClockEnv(gymnasium.Env[Obs, np.int64]):
             InvalidInputError: the action is not an integer in [0, 4]; the state is unchanged.
             ResetNeeded: the episode is over.
         """
-        if self._state != RUNNING:
+        if self._done:
             raise ResetNeeded("the episode is over (or has not begun): call reset() first")
         try:
             step = operator.index(action)
         except TypeError:
             raise invalid_action(action) from None
-        buffers = Buffers(1)
-        self._state = self._simulator.step_one(step, buffers)
-        info = self._simulator.info_one(buffers)
-        return buffers.obs[0], -info["cost"], self._state == CLEARED, self._state == CUT, info
+        buffers, state = self._system.step_one(step)
+        self._done = state != RUNNING
+        info = self._system.info_one(buffers)
+        return buffers.obs[0], -info["cost"], state == CLEARED, state == CUT, info
 
     def optimum(self) -> Optimum:
         """A certified lower bound on the expected cost per auction; see `market_optimum.least_auction_cost`."""
         return least_auction_cost(self.params, self.variant)
 
-    def get_state(self) -> dict[str, NDArray[Any]]:
-        """A copy of the whole state."""
-        return self._simulator.get_state()
-
-    def set_state(self, state: dict[str, NDArray[Any]]) -> None:
-        """Continue bit for bit from a state of `get_state`.
-
-        Raises:
-            InvalidInputError: the state does not fit these parameters.
-        """
-        self._simulator.set_state(state)
-        self._state = int(self._simulator.world.lane["state"][0])
+    def _over(self, state: dict[str, NDArray[Any]]) -> Flags:
+        return self._system.done()
 
 
-class DutchClockVectorEnv(VectorEnv[Obs, NDArray[np.int64], NDArray[Any]]):
+class DutchClockVectorEnv(LaneVectorEnv[Buffers]):
     """The vector twin of `DutchClockEnv`: lane i with seed s + i equals the scalar environment seeded s + i.
 
     >>> import gymnasium, numpy, edgewise
@@ -245,6 +210,8 @@ class DutchClockVectorEnv(VectorEnv[Obs, NDArray[np.int64], NDArray[Any]]):
         InvalidInputError: an argument is unknown or out of range.
     """
 
+    _system: Simulator
+
     def __init__(
         self,
         num_envs: int = 1,
@@ -257,50 +224,13 @@ class DutchClockVectorEnv(VectorEnv[Obs, NDArray[np.int64], NDArray[Any]]):
         max_episode_steps: int | None = None,
         **overrides: Any,
     ) -> None:
-        self.num_envs = check_lanes(num_envs, max_episode_steps)
-        self._mode = autoreset(autoreset_mode)
-        self.metadata: dict[str, Any] = {"autoreset_mode": self._mode, "render_modes": []}
-        self.render_mode = None
+        lanes = check_lanes(num_envs, max_episode_steps)
         self.params = _params(preset, params, overrides)
         self.variant = variant
-        self._simulator = Simulator(self.params, self.num_envs, variant=variant, horizon=horizon)
-        self.single_observation_space = _observation_space()
-        self.single_action_space = spaces.Discrete(len(STEPS))
-        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
-        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        simulator = Simulator(self.params, lanes, variant=variant, horizon=horizon)
+        super().__init__(simulator, _observation_space(), spaces.Discrete(len(STEPS)), autoreset_mode)
 
-    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Obs, Info]:
-        """Open an auction in every lane, or in the lanes of ``options["reset_mask"]``.
-
-        Args:
-            seed: an integer s gives lane i the seed s + i; a list gives each its own; None starts the next episode.
-            options: ``reset_mask``, bool (n,): the lanes to reset (the others stay where they are).
-
-        Returns:
-            Observations (n, 6) and infos; cost and duration are 0.
-
-        Raises:
-            InvalidInputError: a seed is not an integer in [0, 2^64), a list or mask has the wrong length.
-        """
-        mask, simulator = reset_mask(options, self.num_envs), self._simulator
-        if seed is not None and not mask.all():
-            raise InvalidInputError("seed and a partial reset_mask exclude each other")
-        if seed is None and not simulator.seeded:
-            super().reset(seed=None)
-            seed = int(self.np_random.integers(1 << 62))
-        if seed is not None:
-            seeds = lane_seeds(seed, self.num_envs)
-            super().reset(seed=int(seeds[0]))
-            simulator.seed(seeds)
-            mask = np.ones(self.num_envs, bool)
-        buffers = Buffers(self.num_envs)
-        simulator.reset(mask, buffers)
-        simulator.pending(~mask, buffers)
-        return buffers.obs, simulator.info(buffers)
-
-    def step(
-        self, actions: NDArray[Any]
-    ) -> tuple[Obs, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], Info]:
+    def step(self, actions: NDArray[Any]) -> VectorStep:
         """Move the clocks of every lane by one step.
 
         Args:
@@ -316,52 +246,14 @@ class DutchClockVectorEnv(VectorEnv[Obs, NDArray[np.int64], NDArray[Any]]):
         chosen = np.asarray(actions)
         if chosen.shape != (self.num_envs,) or chosen.dtype.kind not in "iu":
             raise InvalidInputError.of("actions", f"an integer array of shape ({self.num_envs},)", actions)
-        simulator, over = self._simulator, self._simulator.done
-        if over.any() and (self._mode is not AutoresetMode.NEXT_STEP or not simulator.seeded):
-            raise ResetNeeded("an episode is over (or has not begun): call reset() for its lane first")
-        buffers = Buffers(self.num_envs)
-        cleared, cut = simulator.step(chosen.astype(np.int64, copy=False), buffers, over)
-        if over.any():
-            simulator.reset(over, buffers)
-        info = simulator.info(buffers)
-        reward, obs = -info["cost"], buffers.obs
-        if over.any():  # NEXT_STEP: these lanes were reset, at cost and duration 0
-            fresh = {key: dict(value) if isinstance(value, dict) else value.copy() for key, value in info.items()}
-            info |= {"reset_info": fresh, "_reset_info": over}
-        ended = cleared | cut
-        if ended.any() and self._mode is AutoresetMode.SAME_STEP:
-            obs = self._reset_same_step(info, ended, buffers)
-        return obs, reward, cleared, cut, info
+        return self._step(chosen.astype(np.int64, copy=False))
 
-    def _reset_same_step(self, info: Info, ended: NDArray[np.bool_], buffers: Buffers) -> Obs:
-        """SAME_STEP: the next episode's first observation comes at once; the last one goes to ``final_obs``."""
-        final_obs = np.full(self.num_envs, None, object)
-        for i in np.flatnonzero(ended):
-            final_obs[i] = buffers.obs[i].copy()
-        fresh = Buffers(self.num_envs)
-        self._simulator.reset(ended, fresh)
-        info.update(
-            final_obs=final_obs,
-            _final_obs=ended.copy(),
-            final_info=dict(info),
-            _final_info=ended.copy(),
-            reset_info=self._simulator.info(fresh),
-            _reset_info=ended.copy(),
-        )
-        return np.where(ended[:, None], fresh.obs, buffers.obs)
+    def _advance(self, actions: NDArray[np.int64], skip: Flags) -> tuple[Buffers, Flags, Flags]:
+        return self._system.step(actions, skip)
 
     def optimum(self) -> Optimum:
         """A certified lower bound on the expected cost per auction; see `market_optimum.least_auction_cost`."""
         return least_auction_cost(self.params, self.variant)
 
-    def get_state(self) -> dict[str, NDArray[Any]]:
-        """A copy of the whole state."""
-        return self._simulator.get_state()
-
-    def set_state(self, state: dict[str, NDArray[Any]]) -> None:
-        """Continue bit for bit from a state of `get_state`.
-
-        Raises:
-            InvalidInputError: the state does not fit these parameters.
-        """
-        self._simulator.set_state(state)
+    def _over(self, state: dict[str, NDArray[Any]]) -> Flags:
+        return self._system.done()

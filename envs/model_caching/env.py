@@ -4,26 +4,22 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import gymnasium
 import numpy as np
 from gymnasium import spaces
 from gymnasium.error import ResetNeeded
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
+from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from ..core.errors import InvalidInputError
-from ..core.lanes import autoreset, check_lanes, check_seed, lane_seeds, reset_mask
+from ..core.faces import LaneEnv, LaneVectorEnv, VectorStep
+from ..core.lane_system import Flags, Info, Obs
+from ..core.lanes import check_lanes
 from ..core.optimum import Optimum
 from .optimum import TIME_LIMIT, solve
 from .params import CachingParams
 from .render import RENDER_FPS, RENDER_MODES, Drawing
 from .simulator import Buffers, Simulator
-from .state import CONTEXT, INPUT, KAPPA, SEEN, SIZE, TIME, observation_width
-
-Obs = NDArray[np.float32]
-Info = dict[str, Any]
-Flags = NDArray[np.bool_]
+from .state import CONTEXT, INPUT, KAPPA, SEEN, SIZE, observation_width
 
 
 def make_params(preset: str, params: CachingParams | None, overrides: dict[str, Any]) -> CachingParams:
@@ -79,7 +75,7 @@ def parse_action(action: Any, shape: tuple[int, ...]) -> tuple[NDArray[np.int8],
     return bits, share.astype(np.float64)  # one type, so that one kernel is compiled
 
 
-class ModelCachingEnv(gymnasium.Env[Obs, dict[str, Any]]):
+class ModelCachingEnv(LaneEnv):
     """An edge server decides which agents' models to keep in GPU memory and how much to run locally.
 
     ## Description
@@ -184,6 +180,7 @@ class ModelCachingEnv(gymnasium.Env[Obs, dict[str, Any]]):
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": RENDER_MODES, "render_fps": RENDER_FPS}  # type: ignore[misc]
+    _system: Simulator
 
     def __init__(
         self,
@@ -195,38 +192,17 @@ class ModelCachingEnv(gymnasium.Env[Obs, dict[str, Any]]):
         **overrides: Any,
     ) -> None:
         self.params = make_params(preset, params, overrides)
+        simulator = Simulator(self.params, horizon=horizon)
+        super().__init__(simulator, observation_space(self.params), action_space(self.params))
         self.render_mode = render_mode
-        self._simulator = Simulator(self.params, horizon=horizon)
-        self.observation_space = observation_space(self.params)
-        self.action_space = action_space(self.params)
         self._shape = (self.params.n_agents,)
-        self._buffers = self._simulator.buffers()
-        self._drawing = Drawing(render_mode, self.params, self._simulator.world)
-        self._done = True
+        self._buffers = simulator.buffers()
+        self._drawing = Drawing(render_mode, self.params, simulator.world)
 
     # --- episodes -----------------------------------------------------------------------------------------------------
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Obs, Info]:
-        """Start an episode.
-
-        Args:
-            seed: starts episode 0 of this seed; without one the next episode of the current seed follows.
-            options: not used.
-
-        Returns:
-            Observation and info; its cost and duration are 0.
-
-        Raises:
-            InvalidInputError: seed is not an integer in [0, 2^64).
-        """
-        if seed is not None:
-            seed = check_seed(seed)
-        super().reset(seed=seed)
-        if seed is not None or not self._simulator.seeded:
-            value = seed if seed is not None else int(self.np_random.integers(1 << 62))
-            self._simulator.seed(np.array([value], np.uint64))
-        self._buffers = self._simulator.reset()
-        self._done = False
+    def _begin(self) -> tuple[Obs, Info]:
+        self._buffers = self._system.reset()
         if self._drawing.on:
             self._drawing.restart()
         return self._buffers.obs[0].copy(), self._buffers.lane_info()
@@ -247,8 +223,8 @@ class ModelCachingEnv(gymnasium.Env[Obs, dict[str, Any]]):
         if self._done:
             raise ResetNeeded("the episode is over (or has not begun): call reset() first")
         cache, share = parse_action(action, self._shape)
-        buffers = self._simulator.step(cache[None], share[None], buffers=self._buffers)
-        self._done = bool(self._simulator.world.lane["done"][0])
+        buffers = self._system.step(cache[None], share[None], buffers=self._buffers)
+        self._done = bool(self._system.world.lane["done"][0])
         info = buffers.lane_info()
         if self._drawing.on:
             self._drawing.note(info)
@@ -281,13 +257,9 @@ class ModelCachingEnv(gymnasium.Env[Obs, dict[str, Any]]):
         Raises:
             InvalidInputError: the horizon is too long for the programme.
         """
-        lane = self._simulator.world.lane[0]
+        lane = self._system.world.lane[0]
         seed, episode = int(lane["seed"]), max(0, int(lane["episode"]))
-        return solve(self.params, seed, episode, horizon=self._simulator.horizon, time_limit=time_limit)
-
-    def get_state(self) -> dict[str, NDArray[Any]]:
-        """A copy of the whole simulator state."""
-        return self._simulator.get_state()
+        return solve(self.params, seed, episode, horizon=self._system.horizon, time_limit=time_limit)
 
     def set_state(self, state: dict[str, NDArray[Any]]) -> None:
         """Continue bit for bit from a state of `get_state`.
@@ -295,13 +267,15 @@ class ModelCachingEnv(gymnasium.Env[Obs, dict[str, Any]]):
         Raises:
             InvalidInputError: the state does not fit these parameters.
         """
-        self._simulator.set_state(state)
-        self._done = bool(self._simulator.done()[0])
+        super().set_state(state)
         if self._drawing.on:
             self._drawing.restart()
 
+    def _over(self, state: dict[str, NDArray[Any]]) -> Flags:
+        return self._system.done()
 
-class ModelCachingVectorEnv(VectorEnv[Obs, dict[str, Any], NDArray[Any]]):
+
+class ModelCachingVectorEnv(LaneVectorEnv[Buffers]):
     """Many independent edge servers, advanced together: the vector twin of `ModelCachingEnv`.
 
     Lane i of ``reset(seed=s)`` repeats the scalar environment seeded s + i bit for bit. All lanes share one instance.
@@ -319,6 +293,8 @@ class ModelCachingVectorEnv(VectorEnv[Obs, dict[str, Any], NDArray[Any]]):
         InvalidInputError: an argument is unknown or out of range.
     """
 
+    _system: Simulator
+
     def __init__(
         self,
         num_envs: int = 1,
@@ -330,51 +306,13 @@ class ModelCachingVectorEnv(VectorEnv[Obs, dict[str, Any], NDArray[Any]]):
         max_episode_steps: int | None = None,
         **overrides: Any,
     ) -> None:
-        self._mode = autoreset(autoreset_mode)
-        self.metadata: dict[str, Any] = {"autoreset_mode": self._mode, "render_modes": []}
-        self.render_mode = None
-        self.num_envs = check_lanes(num_envs, max_episode_steps)
+        lanes = check_lanes(num_envs, max_episode_steps)
         self.params = make_params(preset, params, overrides)
-        self._simulator = Simulator(self.params, self.num_envs, horizon=horizon)
-        self.single_observation_space = observation_space(self.params)
-        self.single_action_space = action_space(self.params)
-        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
-        self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self._shape = (self.num_envs, self.params.n_agents)
-        self._done = np.ones(self.num_envs, bool)
+        simulator = Simulator(self.params, lanes, horizon=horizon)
+        super().__init__(simulator, observation_space(self.params), action_space(self.params), autoreset_mode)
+        self._shape = (lanes, self.params.n_agents)
 
-    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Obs, Info]:
-        """Start an episode in every lane, or in the lanes of ``options["reset_mask"]``.
-
-        Args:
-            seed: an integer s gives lane i the seed s + i; a list gives each its own; None starts the next episode.
-            options: ``reset_mask``, bool (n,): the lanes to reset (the others stay where they are: same
-                observation and time, cost and duration 0).
-
-        Returns:
-            Observations (n, D) and infos.
-
-        Raises:
-            InvalidInputError: a seed is not an integer in [0, 2^64), a list or mask has the wrong length.
-        """
-        mask, simulator = reset_mask(options, self.num_envs), self._simulator
-        if seed is None and not simulator.seeded:
-            super().reset(seed=None)
-            seed = int(self.np_random.integers(1 << 62))
-        if seed is not None:
-            seeds = lane_seeds(seed, self.num_envs)
-            super().reset(seed=int(seeds[0]))
-            if not mask.all():
-                raise InvalidInputError("seed and a partial reset_mask exclude each other")
-            simulator.seed(seeds)
-        buffers = simulator.reset(mask)
-        if not mask.all():
-            buffers.obs[...] = simulator.observe()
-            buffers.out[TIME] = simulator.world.lane["time"]
-        self._done &= ~mask
-        return buffers.obs, buffers.info()
-
-    def step(self, actions: dict[str, Any]) -> tuple[Obs, NDArray[np.float64], Flags, Flags, Info]:
+    def step(self, actions: dict[str, Any]) -> VectorStep:
         """Carry out one slot in every lane.
 
         Args:
@@ -388,54 +326,14 @@ class ModelCachingVectorEnv(VectorEnv[Obs, dict[str, Any], NDArray[Any]]):
             InvalidInputError: malformed actions, or an entry is NaN or out of range; no lane has moved then.
             ResetNeeded: DISABLED mode, and a lane's episode is over.
         """
-        cache, share = parse_action(actions, self._shape)
-        over, simulator = self._done, self._simulator
-        resets = bool(over.any())
-        if resets and (self._mode is not AutoresetMode.NEXT_STEP or not simulator.seeded):
-            raise ResetNeeded("an episode is over (or has not begun): call reset() for its lane first")
-        buffers = simulator.step(cache, share, over)
-        truncated = simulator.done() & ~over
-        obs = buffers.obs
-        if resets:
-            fresh = simulator.reset(over)
-            obs[over] = fresh.obs[over]  # cost, duration and time of these lanes are 0 in both
-        info = buffers.info()
-        if resets:
-            info |= {"reset_info": fresh.info(), "_reset_info": over.copy()}
-        self._done = truncated
-        if self._mode is AutoresetMode.SAME_STEP and truncated.any():
-            obs = self._reset_same_step(info, truncated, buffers)
-            self._done = np.zeros(self.num_envs, bool)
-        return obs, -info["cost"], np.zeros(self.num_envs, bool), truncated.copy(), info
+        return self._step(parse_action(actions, self._shape))
 
-    def _reset_same_step(self, info: Info, ended: Flags, buffers: Buffers) -> Obs:
-        """SAME_STEP: the next episode's first observation comes at once; the last one goes to ``final_obs``."""
-        final_obs = np.full(self.num_envs, None, object)
-        for i in np.flatnonzero(ended):
-            final_obs[i] = buffers.obs[i].copy()
-        final_info = dict(info)
-        fresh = self._simulator.reset(ended)
-        info.update(
-            final_obs=final_obs,
-            _final_obs=ended.copy(),
-            final_info=final_info,
-            _final_info=ended.copy(),
-            reset_info=fresh.info(),
-            _reset_info=ended.copy(),
-        )
-        return np.where(ended[:, None], fresh.obs, buffers.obs)
+    def _advance(
+        self, actions: tuple[NDArray[np.int8], NDArray[np.float64]], skip: Flags
+    ) -> tuple[Buffers, Flags, Flags]:
+        cache, share = actions
+        buffers = self._system.step(cache, share, skip)
+        return buffers, np.zeros(self.num_envs, bool), self._system.done() & ~skip
 
-    # --- inspection ---------------------------------------------------------------------------------------------------
-
-    def get_state(self) -> dict[str, NDArray[Any]]:
-        """A copy of the whole simulator state."""
-        return self._simulator.get_state()
-
-    def set_state(self, state: dict[str, NDArray[Any]]) -> None:
-        """Continue bit for bit from a state of `get_state`.
-
-        Raises:
-            InvalidInputError: the state does not fit these parameters.
-        """
-        self._simulator.set_state(state)
-        self._done = self._simulator.done()
+    def _over(self, state: dict[str, NDArray[Any]]) -> Flags:
+        return self._system.done()

@@ -17,8 +17,9 @@ from pettingzoo import AECEnv, ParallelEnv
 from pettingzoo.utils.conversions import parallel_to_aec
 
 from ..core.errors import InvalidInputError
+from ..core.lane_system import Info, Obs
 from ..core.lanes import check_lanes, check_seed, lane_seeds
-from .env import Info, Obs, action_space, make_params, observation_space, parse_action
+from .env import action_space, make_params, observation_space, parse_action
 from .params import CachingParams
 from .path_market import NO_SELLER
 from .simulator import Buffers, Simulator

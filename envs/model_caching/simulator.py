@@ -39,19 +39,11 @@ class Buffers:
         self.served = np.zeros((lanes, agents))
         self.parts = np.zeros((lanes, agents))
 
-    def info(self) -> dict[str, Any]:
-        """Infos of all lanes: views of these buffers, arrays (L,) and (L, I)."""
-        out = self.out
-        return {
-            "cost": out[COST],
-            "duration": out[DURATION],
-            "time": out[TIME],
-            "cost_terms": {name: out[SWITCHING + k] for k, name in enumerate(TERMS)},
-            **{name: out[LOADS + k] for k, name in enumerate(FIGURES)},
-            "cache": self.plan,
-            "local_share": self.served,
-            "cost_by_agent": self.parts,
-        }
+    def take(self, other: Buffers, lanes: NDArray[np.bool_]) -> None:
+        """Overwrite the marked lanes by those of other buffers."""
+        for name in ("obs", "plan", "served", "parts"):
+            np.copyto(getattr(self, name), getattr(other, name), where=lanes[:, None])
+        np.copyto(self.out, other.out, where=lanes)
 
     def lane_info(self, lane: int = 0) -> dict[str, Any]:
         """Info of a single lane; its arrays are copies."""
@@ -105,10 +97,10 @@ class Simulator:
         """Whether `seed` was called."""
         return self._seeded
 
-    def reset(self, mask: NDArray[np.bool_] | None = None) -> Buffers:
+    def reset(self, mask: NDArray[np.bool_] | None = None, results: Buffers | None = None) -> Buffers:
         """Start the next episode of the masked lanes (all by default)."""
         mask = self._everyone if mask is None else mask
-        buffers = self.buffers()
+        buffers = results or self.buffers()
         self.world.lane["episode"] += mask
         kernel.reset_lanes(mask, buffers.obs, buffers.out, *self.world)
         return buffers
@@ -171,11 +163,26 @@ class Simulator:
                 raise InvalidInputError.of(f"cache{where}", "0 or 1", cache[lane, agent])
             raise InvalidInputError.of(f"local_share{where}", "a number in [0, 1]", float(share[lane, agent]))
 
-    def observe(self) -> NDArray[np.float32]:
-        """(L, D) observations of the slots to be decided."""
-        obs = np.zeros((self.lanes, self.width), np.float32)
-        kernel.observe_lanes(obs, *self.world)
-        return obs
+    def pending(self) -> Buffers:
+        """What the lanes show now, at no cost: the slots to be decided, and the time."""
+        buffers = self.buffers()
+        kernel.observe_lanes(buffers.obs, *self.world)
+        buffers.out[TIME] = self.world.lane["time"]
+        return buffers
+
+    def info(self, buffers: Buffers) -> dict[str, Any]:
+        """Infos of all lanes: views of the buffers, arrays (L,) and (L, I)."""
+        out = buffers.out
+        return {
+            "cost": out[COST],
+            "duration": out[DURATION],
+            "time": out[TIME],
+            "cost_terms": {name: out[SWITCHING + k] for k, name in enumerate(TERMS)},
+            **{name: out[LOADS + k] for k, name in enumerate(FIGURES)},
+            "cache": buffers.plan,
+            "local_share": buffers.served,
+            "cost_by_agent": buffers.parts,
+        }
 
     def done(self) -> NDArray[np.bool_]:
         """(L,) whether each lane's episode is over."""

@@ -113,7 +113,7 @@ def background_events(lanes: int, warmup: int) -> Load:
     params = no_drop()
     env = gymnasium.make_vec(DEVICE, num_envs=lanes, params=params)
     env.reset(seed=0)
-    lane = env.unwrapped._simulator.world.lane
+    lane = env.unwrapped._system.world.lane
     turns = cycle(batched_actions(params, lanes))
     ended = 0
 

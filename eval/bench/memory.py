@@ -34,7 +34,7 @@ def rss_drift(params: AoIParams, lanes: int, decisions: int) -> float | None:
     env = gymnasium.make_vec(GAME, num_envs=lanes, params=params)
     env.reset(seed=0)
     actions = batched_actions(params, lanes)
-    episode = env.unwrapped._simulator.world.lane["episode"]
+    episode = env.unwrapped._system.world.lane["episode"]
     while episode.min() < 1:
         for action in actions:
             env.step(action)

@@ -35,7 +35,7 @@ def test_potential_game_offloading_ends_at_the_edges(decision):
 def test_every_row_learns_what_the_kernel_would_learn_for_that_device():
     """With running means the kernel keeps PGOA's books for every device: an independent record of the same delays."""
     vec = gymnasium.make_vec(SINGLE, num_envs=5, preset="small", drop="cutoff:1.5", drop_mean="running", horizon=1e6)
-    world = vec.unwrapped._simulator.world
+    world = vec.unwrapped._system.world
     policy = ScriptedPolicy("pgoa", "fixed:0.2", vec.unwrapped.params, seed=3)
     obs, _ = vec.reset(seed=0)
     for _ in range(300):

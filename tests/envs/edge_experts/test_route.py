@@ -306,3 +306,15 @@ def test_damaged_states_are_refused():
     lane["clock"] = np.inf
     with pytest.raises(InvalidInputError, match="clocks"):
         env.set_state(good | {"lane": lane})
+
+
+def test_a_reset_step_of_next_step_shows_the_new_episode_s_limits_and_first_prompt():
+    vec = gymnasium.make_vec(ID, num_envs=3, horizon=2.0, constraints="cmdp", tau=MID, energy_budget=2000.0)
+    vec.reset(seed=0)
+    actions = np.zeros(3, np.int64)
+    while not vec.step(actions)[3].any():
+        pass
+    *_, info = vec.step(actions)
+    assert (info["constraint_limits"]["energy"] == 2000.0).all()
+    assert (info["category"] == info["reset_info"]["category"]).all()
+    assert (info["cost"] == 0.0).all()

@@ -275,7 +275,7 @@ def test_instances_are_drawn_from_their_own_seed_and_spread_evenly():
     assert (one["input"] != two["input"]).any()
     env = gymnasium.make("edgewise/ModelCaching-v0").unwrapped
     env.reset(seed=123)
-    assert env.unwrapped._simulator.world.static.tobytes() == one.tobytes()
+    assert env.unwrapped._system.world.static.tobytes() == one.tobytes()
 
 
 def test_equal_states_are_equal_byte_by_byte() -> None:

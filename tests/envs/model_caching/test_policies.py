@@ -117,7 +117,7 @@ def plays(policy, demands, gpus=7, agents=3):
     acting, sets = ScriptedPolicy(policy, params), []
     for demand in demands:
         simulator.world.agent[0]["demand"] = simulator.world.agent[0]["seen"] = demand
-        action = acting(simulator.observe()[0])
+        action = acting(simulator.pending().obs[0])
         sets.append(set(np.flatnonzero(action["cache"]).tolist()))
         simulator.step(action["cache"][None], action["local_share"][None].astype(float))
     return sets

@@ -103,7 +103,7 @@ def test_the_simulator_meets_the_demand_that_the_workload_writes_out():
         for episode in range(2):
             demand = Workload(params, 50).episode(21, episode)
             for t in range(50):
-                assert env._simulator.world.agent[0]["demand"].tolist() == demand.requests[t].tolist()
+                assert env._system.world.agent[0]["demand"].tolist() == demand.requests[t].tolist()
                 env.step({"cache": [0] * params.n_agents, "local_share": [0.0] * params.n_agents})
             env.reset()
 
