@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ from ...study.record import StudyRecord, record
 from .. import results
 from ..compare import Comparison, Row, compare
 from ..results import Evaluation
+from .cells import is_finished
 from .plan import (
+    BUDGETS,
     CORRECTED,
     LEARNED,
     OBJECTIVES,
@@ -131,7 +134,7 @@ def collect(name: str, budget: Budget, parts: tuple[str, ...], out: Path, comman
     """
     return Findings(
         **record("aoi-game", name, budget.seeds, command),
-        baselines=_tables(budget, parts, out, command),
+        baselines=_tables(budget, parts, BUDGETS[name].seeds, out, command),
         fidelity=_fidelity(budget, out, command) if "fidelity" in parts else None,
         sweeps=[_sweep(sweep, budget, out, command) for sweep in SWEEPS] if "sweeps" in parts else None,
     )
@@ -141,13 +144,21 @@ def _compare(cells: list[Cell], out: Path, command: list[str]) -> Comparison:
     return compare([cell.folder(out) for cell in cells], command)
 
 
-def _tables(budget: Budget, parts: tuple[str, ...], out: Path, command: list[str]) -> list[Comparison] | None:
+def _tables(
+    budget: Budget, parts: tuple[str, ...], most: int, out: Path, command: list[str]
+) -> list[Comparison] | None:
     """One table per drop mode: of all learned policies, or of the main learner's objectives alone."""
     if not {"objectives", "baselines"} & set(parts):
         return None
     names = LEARNED if "baselines" in parts else tuple(name for name in OBJECTIVES if name != TEAM_NONE)
-    usual = [cell for name in names for cell in learned_cells(name, budget)]
-    return [_compare(cells, out, command) for cells in (usual, learned_cells(TEAM_NONE, budget))]
+    usual = [cell for name in names for cell in _runs(name, budget, most, out)]
+    return [_compare(cells, out, command) for cells in (usual, _runs(TEAM_NONE, budget, most, out))]
+
+
+def _runs(name: str, budget: Budget, most: int, out: Path) -> list[Cell]:
+    """The runs of a configuration that were asked for, and those with further seeds that are finished."""
+    cells = learned_cells(name, replace(budget, seeds=max(most, budget.seeds)))
+    return [cell for cell in cells if cell.config.seed < budget.seeds or is_finished(cell, out)]
 
 
 def _evaluations(cells: list[Cell], out: Path) -> list[Evaluation]:

@@ -47,7 +47,8 @@ def reproduce(
         budget: ``smoke`` (does it run?) or ``full`` (all points, ten seeds).
         out: folder of the run folders and of the results; all machines of a cluster must see it.
         only: parts of the study; none for all.
-        seeds: training seeds of every configuration; None for the budget's. More of them later add to what is there.
+        seeds: training seeds of every configuration; None for the budget's. More of them later add to what is there,
+            and the policies' tables show all that are finished.
         workers: cells that run at the same time on this machine; more than one needs Ray.
         address: HOST:PORT of a running Ray cluster, or ``auto``.
         make_progress: where each training reports, as long as they run one by one.

@@ -1,5 +1,6 @@
 """The study end to end in seconds: every cell once, cut-off ones continue, results and page say what was held fixed."""
 
+import dataclasses
 import json
 
 import pytest
@@ -172,6 +173,17 @@ def test_the_objectives_alone_fill_both_tables(study, tiny):
         assert {row.label for row in learned} in ({"team_authors", "selfish_authors"}, {"team_none"})
         assert all(row == next(twin for twin in other.rows if twin.label == row.label) for row in learned)
         assert comparison.system == other.system
+
+
+def test_tables_hold_finished_runs_of_further_seeds_too(study, tiny):
+    out, _, _ = study
+
+    def seeds(asked):
+        runs = findings._runs("team_authors", dataclasses.replace(tiny, seeds=asked), 3, out)
+        return [cell.config.seed for cell in runs]
+
+    assert seeds(0) == [0]  # one is finished of three
+    assert seeds(2) == [0, 1]
 
 
 def test_another_study_in_the_folder_is_refused(study, longer):
