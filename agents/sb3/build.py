@@ -185,8 +185,8 @@ def _d3qn_ddpg(env: SemiMarkovVecEnv, config: FractionalD3QNDDPGConfig, seed: in
 
 def _replay_kwargs(config: FractionalD3QNDDPGConfig) -> dict[str, Any]:
     """Arguments that do not depend on whether a decision has a wait."""
-    names = ("ratio", "horizon", "epsilon", "explore_share", "winsorise", "buffer_size", "learning_starts")
-    names += ("batch_size", "train_freq", "gradient_steps", "tau")
+    names = ["ratio", "horizon", "epsilon", "explore_share", "winsorise", "buffer_size", "learning_starts"]
+    names += ["batch_size", "train_freq", "gradient_steps", "tau"]
     rate = config.learning_rate
     return {name: getattr(config, name) for name in names} | {
         "learning_rate": _linear(rate) if config.anneal else rate,

@@ -218,7 +218,8 @@ def _mask_start(env: MaskedVecEnv, algorithm: str) -> int:
     layout: dict[str, slice] = env.venv.layout  # type: ignore[attr-defined]
     if "available" not in layout:
         raise InvalidInputError(f"algorithm: {algorithm} needs the mask in the observation, as in ExpertRoute")
-    return layout["available"].start
+    start: int = layout["available"].start
+    return start
 
 
 class ExpertPolicy:
