@@ -16,7 +16,7 @@ from ..formats import Figure
 from ..report import require_drawing
 from ..study.page import provenance, render, section
 from ..study.tables import Table
-from . import answers, budgets, gaps, routellm, solvers
+from . import answers, budgets, gaps, learners, routellm, solvers
 from .cells import BUDGETS, Budget, Part, Record, finished, read, run_cell
 
 STUDY = "experts"
@@ -27,6 +27,7 @@ PARTS: dict[str, Part] = {
     "budgets": budgets.PART,
     "answers": answers.PART,
     "gap": gaps.PART,
+    "learners": learners.PART,
     "routellm": routellm.PART,
     "solvers": solvers.PART,
 }
