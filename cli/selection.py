@@ -10,6 +10,10 @@ from .output import print_table
 if TYPE_CHECKING:
     from ..envs.edge_experts.optimum import Selection
 
+_ENERGY = {
+    "all": "every selected expert ran on every prompt",
+    "topk": "only the costliest selected experts ran, {k} per prompt",
+}
 _STATUS = {
     "optimal": "This is the optimum: no subset within the budgets is worth more.",
     "eps": "No subset within the budgets is worth more than {bound:.6f}: a gap of {gap:.2g}, as asked.",
@@ -69,6 +73,8 @@ def print_selection(found: Selection) -> None:
     ]
     if used:
         print_table("budgets", ("budget", "used", "limit", "left"), used)
+        k = constraints.budgets.k
+        print("Energy counts as if " + _ENERGY[constraints.energy_model].format(k=k) + ".")
     print(f"{solution.method}: {solution.nodes} boxes in {solution.seconds:.3f} s")
 
 

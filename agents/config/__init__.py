@@ -46,5 +46,5 @@ SINGLE_DEVICE_LEARNERS = frozenset({"async_fractional", "fractional_d3qn_ddpg", 
 CACHING_LEARNERS = frozenset({"t2drl"})
 """Learners that cache models."""
 
-EXPERT_LEARNERS = frozenset({"fractional_ppo", "masked_ppo"})
+EXPERT_LEARNERS = frozenset({"fractional_d3qn_ddpg", "fractional_ppo", "masked_ppo"})
 """Learners that select experts or route prompts."""

@@ -163,29 +163,15 @@ def _hybrid_policy(env: SemiMarkovVecEnv, config: HybridPolicyFields) -> dict[st
 
 
 def _d3qn_ddpg(env: SemiMarkovVecEnv, config: FractionalD3QNDDPGConfig, seed: int, game: bool) -> FractionalD3QNDDPG:
-    rate = config.learning_rate
     offset = STREAM_OFFSET if game else 0
     ignored = tuple(column + offset for column in _IGNORED)
     model = (FractionalGameD3QNDDPG if game else FractionalD3QNDDPG)(
         D3QNDDPGPolicy,
         env,
-        linear_schedule(rate) if config.anneal else rate,
-        ratio=config.ratio,
-        horizon=config.horizon,
-        epsilon=config.epsilon,
         noise=config.noise,
-        explore_share=config.explore_share,
-        winsorise=config.winsorise,
         defects=config.defects,
         fidelity=config.fidelity,
-        buffer_size=config.buffer_size,
-        learning_starts=config.learning_starts,
-        batch_size=config.batch_size,
-        train_freq=config.train_freq,
-        gradient_steps=config.gradient_steps,
-        tau=config.tau,
         seed=seed,
-        device="cpu",
         policy_kwargs={
             "kind_column": KIND + offset,
             "ignored": (DEVICE_COLUMN, *ignored) if game else ignored,
@@ -194,6 +180,7 @@ def _d3qn_ddpg(env: SemiMarkovVecEnv, config: FractionalD3QNDDPGConfig, seed: in
             "critic_hidden": config.critic_hidden,
             "init_mean": config.init_mean,
         },
+        **replay_arguments(config),
     )
     assert isinstance(env.observation_space, spaces.Box)
     devices = int(env.observation_space.high[DEVICE_COLUMN]) + 1 if game and not config.shared_ratio else None
@@ -201,6 +188,17 @@ def _d3qn_ddpg(env: SemiMarkovVecEnv, config: FractionalD3QNDDPGConfig, seed: in
         config.ratio, config.omega, config.period, model.first_measuring_lane, agents=devices
     )
     return model
+
+
+def replay_arguments(config: FractionalD3QNDDPGConfig) -> dict[str, Any]:
+    """Arguments that do not depend on whether a decision has a wait."""
+    names = ["ratio", "horizon", "epsilon", "explore_share", "winsorise", "buffer_size", "learning_starts"]
+    names += ["batch_size", "train_freq", "gradient_steps", "tau"]
+    rate = config.learning_rate
+    return {name: getattr(config, name) for name in names} | {
+        "learning_rate": linear_schedule(rate) if config.anneal else rate,
+        "device": "cpu",
+    }
 
 
 def linear_schedule(rate: float) -> Callable[[float], float]:

@@ -56,10 +56,11 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
     """The AAAI-24 algorithm on replayed raw costs and durations.
 
     At an offload (and joint) decision a dueling double DQN chooses the server; at an update (and joint) decision a DDPG
-    actor chooses the wait. Both learn from one replay that holds raw (cost, duration); the ratio prices a sample when
-    it is drawn. Targets are differential (average criterion, by relative value iteration) or discounted by
-    exp(-duration / horizon), and pass from an update to the offload that follows it and back. Half of the lanes act
-    greedily: the outer loop measures its ratio on them, without exploration.
+    actor chooses the wait. Where a decision is a choice alone (``Discrete``), the DQN is all there is. Both learn from
+    one replay that holds raw (cost, duration); the ratio prices a sample when it is drawn. Targets are differential
+    (average criterion, by relative value iteration) or discounted by exp(-duration / horizon), and pass from an update
+    to the offload that follows it and back. Half of the lanes act greedily: the outer loop measures its ratio on them,
+    without exploration.
 
     | defect (``defects=`` or ``fidelity="paper"``) | what the released code does |
     | --- | --- |
@@ -76,11 +77,11 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
 
     | Discrete | Box | hybrid | masks | recurrent | asynchronous multi-agent | SMDP | resume |
     | --- | --- | --- | --- | --- | --- | --- | --- |
-    | ❌ | ❌ | ✔️ | ❌ | ❌ | ❌ | ✔️ | ✔️ |
+    | ✔️ | ❌ | ✔️ | ✔️ | ❌ | ❌ | ✔️ | ✔️ |
 
     Args:
         policy: `D3QNDDPGPolicy`.
-        env: an SB3 `VecEnv` on the Box carrier whose infos hold `cost` and `duration`.
+        env: an SB3 `VecEnv` on the Box carrier, or with ``Discrete`` actions, whose infos hold `cost` and `duration`.
         ratio: first ratio; None: the first measured one.
         horizon: None for the average criterion; otherwise the discounting horizon in units of time.
         epsilon: final probability of a random server.
@@ -92,7 +93,8 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
         **kwargs: the rest of SB3's off-policy arguments.
 
     Raises:
-        InvalidInputError: another policy or `fidelity`, an unknown defect, or `horizon` not above 0.
+        InvalidInputError: another policy or `fidelity`, an unknown defect, `horizon` not above 0, or the
+            released code's ways where a decision is a choice alone.
 
     *Source*: Jin, Tang, Zhang, Wang, AAAI-24, arXiv 2312.10418; relative values: Abounadi, Bertsekas,
     Borkar, SIAM J. Control Optim. 40, 2001.
@@ -138,7 +140,7 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
             replay_buffer_class=self.replay_class,
             replay_buffer_kwargs={"horizon": horizon},
             policy_kwargs={**(policy_kwargs or {}), "batch_moments": "batch_norm" in self.defects},
-            supported_action_spaces=(spaces.Box,),
+            supported_action_spaces=(spaces.Box, spaces.Discrete),
             support_multi_env=True,
             sde_support=False,
             **kwargs,
@@ -148,6 +150,8 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
 
     def _setup_model(self) -> None:
         super()._setup_model()
+        if not self.policy.waits and (self.defects or self.fidelity == "paper"):
+            raise InvalidInputError("defects and fidelity=paper: the released code has no decision without a wait")
         assert self.replay_buffer is not None
         self.replay_buffer.area_factor = 2.0 if "doubled_area" in self.defects else 1.0
         self.replay_buffer.absolute = "cumulative_absolute_cost" in self.defects
@@ -178,9 +182,13 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
         if "exploration_collapse" in self.defects:
             epsilon = np.where(self._ages < _COLLAPSE, epsilon, 0.0)
         self.policy.set_training_mode(False)
+        observation = torch.as_tensor(self._last_obs, device=self.device)
         with torch.no_grad():
+            if not self.policy.waits:
+                chosen = self.policy.choices(observation, torch.as_tensor(epsilon, device=self.device)).cpu().numpy()
+                return chosen, chosen
             carrier = self.policy.carrier(
-                torch.as_tensor(self._last_obs, device=self.device),
+                observation,
                 torch.as_tensor(epsilon, device=self.device),
                 torch.as_tensor(noise, dtype=torch.float32, device=self.device),
             )
@@ -227,8 +235,12 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
             self._calibrate(buffer)
         self.policy.set_training_mode(True)
         policy = self.policy
-        self._update_learning_rate([policy.q_optimizer, policy.critic_optimizer])
-        update_learning_rate(policy.actor_optimizer, _ACTOR_PACE * self.lr_schedule(self._current_progress_remaining))
+        self._update_learning_rate(
+            [policy.q_optimizer, policy.critic_optimizer] if policy.waits else policy.q_optimizer
+        )
+        if policy.waits:
+            pace = _ACTOR_PACE * self.lr_schedule(self._current_progress_remaining)
+            update_learning_rate(policy.actor_optimizer, pace)
         losses = np.zeros(3)
         for _ in range(gradient_steps):
             losses = losses + self._update(buffer.sample(batch_size))
@@ -245,9 +257,10 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
         rows = buffer.size()
         observations = torch.as_tensor(buffer.observations[:rows], device=self.device).flatten(0, 1)
         self.policy.extractor.layer.fit(observations)
-        waits = torch.as_tensor(buffer.actions[:rows, :, 0], device=self.device)
-        for critic in (self.policy.critic, self.policy.critic_target):
-            critic.fit(self._stored_wait(waits))
+        if self.policy.waits:
+            waits = torch.as_tensor(buffer.actions[:rows, :, 0], device=self.device)
+            for critic in (self.policy.critic, self.policy.critic_target):
+                critic.fit(self._stored_wait(waits))
         costs, durations = buffer.costs[:rows], buffer.durations[:rows]
         if self.winsorise > 0.0:
             low, high = np.quantile(costs, [self.winsorise, 1.0 - self.winsorise])
@@ -258,6 +271,12 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
     def _update(self, batch: ReplayBufferSamples) -> NDArray[np.float64]:
         policy = self.policy
         features, following = (policy.extractor(x.float()) for x in (batch.observations, batch.next_observations))
+        if not policy.waits:
+            with torch.no_grad():
+                target, _ = self._targets(batch, following)
+            error = target - policy.q(features).gather(-1, batch.actions).squeeze(-1)
+            _step(policy.q_optimizer, loss := (error * error).mean())
+            return np.array([loss.item(), 0.0, 0.0])
         wait = self._stored_wait(batch.actions[:, :1])
         server = batch.actions[:, 1:].argmax(-1, keepdim=True)
         kinds = policy.kinds(batch.observations)
@@ -287,9 +306,12 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
     def _targets(self, batch: ReplayBufferSamples, following: Tensor) -> tuple[Tensor, Tensor]:
         """Targets (n,) of the D3QN and of the wait's critic."""
         policy = self.policy
-        best = policy.q(following).argmax(-1, keepdim=True)  # double Q-learning: chosen online, valued by the target
+        # Double Q-learning: chosen online, valued by the target.
+        best = policy.best(policy.q(following), batch.next_observations).unsqueeze(-1)
         server_value = policy.q_target(following).gather(-1, best).squeeze(-1)
-        wait_value = policy.critic_target(following, self._acted(policy.actor_target, following))
+        wait_value = server_value  # read by no decision where nothing waits
+        if policy.waits:
+            wait_value = policy.critic_target(following, self._acted(policy.actor_target, following))
         kinds = policy.kinds(batch.next_observations)
         after = (
             torch.where(kinds == UPDATE, wait_value, server_value),
@@ -314,7 +336,8 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
         return self.gain
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
-        return ["policy", "policy.q_optimizer", "policy.critic_optimizer", "policy.actor_optimizer"], []
+        waiting = ["policy.critic_optimizer", "policy.actor_optimizer"] if self.policy.waits else []
+        return ["policy", "policy.q_optimizer", *waiting], []
 
     def extra_state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """What a snapshot needs beyond SB3's own state: arrays, and plain JSON values."""

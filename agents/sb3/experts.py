@@ -1,4 +1,4 @@
-"""Learners on discrete, masked decisions: sb3-contrib's MaskablePPO and fractional PPO on edge experts."""
+"""Learners on discrete, masked decisions of edge experts: sb3-contrib's MaskablePPO, fractional PPO and D3QN."""
 
 from __future__ import annotations
 
@@ -18,15 +18,24 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 from ...envs.core.errors import InvalidInputError
 from ...envs.core.extras import require
 from ...envs.core.seeding import SeedTree
-from ..config import FractionalPPOConfig, MaskedPPOConfig
-from .build import fractional_ppo, ppo_arguments
+from ..config import FractionalD3QNDDPGConfig, FractionalPPOConfig, MaskedPPOConfig
+from .build import fractional_ppo, ppo_arguments, replay_arguments
+from .callbacks import DinkelbachCallback
+from .d3qn_ddpg import FractionalD3QNDDPG
+from .d3qn_ddpg_policy import D3QNDDPGPolicy
 from .learner import SB3Learner
 from .policies import DecisionFeatures
 from .ppo import FractionalPPO
 from .vec_env import SemiMarkovVecEnv
 
-Config = FractionalPPOConfig | MaskedPPOConfig
-CONFIGS: dict[str, type[Config]] = {"fractional_ppo": FractionalPPOConfig, "masked_ppo": MaskedPPOConfig}
+OnPolicyConfig = FractionalPPOConfig | MaskedPPOConfig
+Config = OnPolicyConfig | FractionalD3QNDDPGConfig
+CONFIGS: dict[str, type[Config]] = {
+    "fractional_ppo": FractionalPPOConfig,
+    "fractional_d3qn_ddpg": FractionalD3QNDDPGConfig,
+    "masked_ppo": MaskedPPOConfig,
+}
+_OF_WAITS = ("noise", "init_mean", "defects", "fidelity", "parameters", "shared_ratio")
 _SAMPLE_LANES, _SAMPLE_STEPS = 16, 64
 _BUDGET_COLUMNS = ("energy_left", "steps_left")
 
@@ -56,8 +65,8 @@ def build_experts(
     """Build a learner on the vector environment of an id whose choices are masked.
 
     Args:
-        algorithm: ``masked_ppo``; or ``fractional_ppo``, which reads its mask in the observation of
-            ``edgewise/ExpertRoute-v0``.
+        algorithm: ``masked_ppo``; or ``fractional_ppo`` or ``fractional_d3qn_ddpg``, which read their mask in the
+            observation of ``edgewise/ExpertRoute-v0``. The latter is a dueling double DQN here: nothing waits.
         env_id: ``edgewise/ExpertSelect-v0`` or ``edgewise/ExpertRoute-v0``.
         env_kwargs: keyword arguments of the environment.
         num_envs: lanes.
@@ -87,6 +96,8 @@ def build_experts(
     model: BaseAlgorithm
     if isinstance(config, FractionalPPOConfig):
         model = _fractional_ppo(env, config, tree.libraries, columns)
+    elif isinstance(config, FractionalD3QNDDPGConfig):
+        model = _fractional_d3qn(env, config, tree.libraries, columns)
     else:
         model = _masked_ppo(env, config, tree.libraries, columns, sample)
     env.seed(tree.train)  # after the model, which seeds its environment with the libraries' seed
@@ -145,13 +156,41 @@ def _masked_ppo(
 def _fractional_ppo(
     env: MaskedVecEnv, config: FractionalPPOConfig, seed: int, ignored: tuple[int, ...]
 ) -> FractionalPPO:
-    if not isinstance(env.action_space, spaces.Discrete):
-        raise InvalidInputError("k: must be 1 for fractional_ppo, which makes one choice per decision")
-    layout = env.venv.layout  # type: ignore[attr-defined]
-    if "available" not in layout:
-        raise InvalidInputError("algorithm: fractional_ppo needs the mask in the observation, as in ExpertRoute")
-    policy = {"kind_column": None, "ignored": ignored, "mask_start": layout["available"].start}
+    policy = {"kind_column": None, "ignored": ignored, "mask_start": _mask_start(env, config.algorithm)}
     return fractional_ppo(env, config, seed, policy)
+
+
+def _fractional_d3qn(
+    env: MaskedVecEnv, config: FractionalD3QNDDPGConfig, seed: int, ignored: tuple[int, ...]
+) -> FractionalD3QNDDPG:
+    for name in _OF_WAITS:
+        if getattr(config, name) != type(config).model_fields[name].default:
+            raise InvalidInputError(f"{name}: is for decisions with a wait, got {getattr(config, name)!r}")
+    model = FractionalD3QNDDPG(
+        D3QNDDPGPolicy,
+        env,
+        seed=seed,
+        policy_kwargs={
+            "kind_column": None,
+            "ignored": ignored,
+            "mask_start": _mask_start(env, config.algorithm),
+            "critic_hidden": config.critic_hidden,
+        },
+        **replay_arguments(config),
+    )
+    model.outer_loop = DinkelbachCallback(config.ratio, config.omega, config.period, model.first_measuring_lane)
+    return model
+
+
+def _mask_start(env: MaskedVecEnv, algorithm: str) -> int:
+    """First column of the mask in the observation, where fractional learners read it."""
+    if not isinstance(env.action_space, spaces.Discrete):
+        raise InvalidInputError(f"k: must be 1 for {algorithm}, which makes one choice per decision")
+    layout: dict[str, slice] = env.venv.layout  # type: ignore[attr-defined]
+    if "available" not in layout:
+        raise InvalidInputError(f"algorithm: {algorithm} needs the mask in the observation, as in ExpertRoute")
+    start: int = layout["available"].start
+    return start
 
 
 class ExpertPolicy:
@@ -162,7 +201,7 @@ class ExpertPolicy:
     """
 
     def __init__(self, model: BaseAlgorithm) -> None:
-        self._model, self._masks = model, not isinstance(model, FractionalPPO)
+        self._model, self._masks = model, not isinstance(model, FractionalPPO | FractionalD3QNDDPG)
 
     def act(
         self, observation: NDArray[np.float32], action_mask: NDArray[np.bool_] | None = None
@@ -171,7 +210,7 @@ class ExpertPolicy:
 
         Args:
             observation: one observation (D,) or a batch (n, D).
-            action_mask: actions that may be taken, (A,) or (n, A); None: all may. ``fractional_ppo`` reads the mask in
+            action_mask: actions that may be taken, (A,) or (n, A); None: all may. Fractional learners read the mask in
                 the observation.
 
         Returns:

@@ -48,9 +48,8 @@ class RouteSystem(System):
             raise InvalidInputError("objective per_joule: gate_energy must be > 0, or a refusal would use no energy")
         self.state = allocate(lanes, instance.n, len(instance.devices))
         self._seeded = False
-        n, categories, features = instance.n, len(instance.categories), instance.prompts.phi.shape[1]
-        sizes = {"phi": features, "category": categories, "tokens": 2, "score": n, "backlog_s": n}
-        sizes |= {"energy_left": 1, "steps_left": 1, "available": n}
+        n = instance.n
+        sizes = prompt_parts(instance)[1] | {"backlog_s": n, "energy_left": 1, "steps_left": 1, "available": n}
         self.layout, start = {}, 0
         for name, size in sizes.items():
             self.layout[name] = slice(start, start + size)
@@ -146,9 +145,6 @@ def _tables(instance: Instance, params: RouteParams) -> Tables:
     if tau is not None and (len(tau) != categories or min(tau) <= 0):
         raise InvalidInputError.of("tau", f"{categories} positive numbers of seconds, one per category", tau)
     logit = np.zeros((len(prompts), n)) if prompts.scores is None else np.array(prompts.scores)
-    tokens = np.stack([np.log1p(prompts.I), _expected_log_output(instance)], axis=1)
-    kind = np.eye(categories)[prompts.category]
-    head = np.concatenate([prompts.phi, kind, tokens, logit], axis=1).astype(np.float32)
     block = np.zeros(1, PARAMS)
     unit = float(np.median(energy))
     numbers = {
@@ -183,7 +179,7 @@ def _tables(instance: Instance, params: RouteParams) -> Tables:
         energy=table.energy,
         quality=np.ascontiguousarray(prompts.Q),
         logit=logit,
-        head=head,
+        head=prompt_parts(instance)[0],
         category=np.array(prompts.category),
         cumulative=np.cumsum(prompts.weight),
         device=instance.device_index(),
@@ -191,6 +187,19 @@ def _tables(instance: Instance, params: RouteParams) -> Tables:
         tau=np.array(tau if tau is not None else np.ones(categories), float),
         params=block,
     )
+
+
+def prompt_parts(instance: Instance) -> tuple[NDArray[np.float32], dict[str, int]]:
+    """What an observation tells of each prompt, (M, width), in parts: their names with their widths."""
+    prompts, categories = instance.prompts, len(instance.categories)
+    parts = {
+        "phi": prompts.phi,
+        "category": np.eye(categories)[prompts.category],
+        "tokens": np.stack([np.log1p(prompts.I), _expected_log_output(instance)], axis=1),
+        "score": np.zeros((len(prompts), instance.n)) if prompts.scores is None else prompts.scores,
+    }
+    widths = {name: part.shape[1] for name, part in parts.items()}
+    return np.concatenate(list(parts.values()), axis=1).astype(np.float32), widths
 
 
 def _expected_log_output(instance: Instance) -> NDArray[np.float64]:

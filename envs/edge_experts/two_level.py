@@ -33,6 +33,7 @@ def _system(
     period: float,
     loading_price: float,
     energy_model: EnergyModel,
+    routing: str,
     horizon: float,
 ) -> TwoLevelSystem:
     found = open_instance(instance)
@@ -55,26 +56,33 @@ def _system(
         period=period,
         loading_price=loading_price,
         energy_model=energy_model,
+        routing=routing,
         horizon=horizon,
     )
 
 
-def _spaces(system: TwoLevelSystem) -> tuple[spaces.Box, spaces.MultiBinary]:
+def _spaces(system: TwoLevelSystem) -> tuple[spaces.Box, spaces.Space[Any]]:
     low, high = np.zeros(system.width, np.float32), np.full(system.width, np.inf, np.float32)
-    for name in ("loaded", "steps_left"):
-        high[system.layout[name]] = 1.0
-    low[system.layout["budget"]] = -np.inf
-    return spaces.Box(low, high, dtype=np.float32), spaces.MultiBinary(system.instance.n)
+    for name in ("loaded", "steps_left", "selecting", "category"):
+        if name in system.layout:
+            high[system.layout[name]] = 1.0
+    for name in ("budget", "phi", "score"):
+        if name in system.layout:
+            low[system.layout[name]] = -np.inf
+    n = system.instance.n
+    actions = spaces.MultiDiscrete([2] * n + [n]) if system.agent_routes else spaces.MultiBinary(n)
+    return spaces.Box(low, high, dtype=np.float32), actions
 
 
 class ExpertTwoLevelEnv(ScalarFace):
-    """Experts are loaded for epochs while the energy budget drifts; a fixed gate routes each epoch's prompts.
+    """Experts are loaded for epochs while the energy budget drifts; a gate or the agent routes each epoch's prompts.
 
     ## Description
 
     At the start of an epoch the agent says which experts run during it. Newly loaded ones take energy. Then the
     instance's gate (its scores; without them the mean quality in a prompt's category) sends every prompt of the epoch
-    to its favourite among the loaded experts. The energy budget drifts, so the selection must follow it. (MoE², Jin et
+    to its favourite among the loaded experts; with `routing="agent"` the agent itself then says of one prompt after the
+    other which expert answers. The energy budget drifts, so the selection must follow it. (MoE², Jin et
     al., arXiv 2501.09410: two-level selection; drift and loading costs are our choice.)
 
     ## Example
@@ -94,6 +102,10 @@ class ExpertTwoLevelEnv(ScalarFace):
     `MultiBinary(n)`: the experts to run. A selection that exceeds a budget is refused: nothing is loaded, the epoch's
     quality is 0, and the relative excess is added to the cost.
 
+    With `routing="agent"` it is `MultiDiscrete([2] * n + [n])`: the experts to run, then the expert for the prompt. The
+    first decision of an epoch uses the former, the others the latter; `info["action_mask"]` leaves one value of what a
+    decision does not use. An expert that does not run answers nothing (quality 0).
+
     ## Observation space
 
     A float32 Box in named parts, `env.unwrapped.layout`:
@@ -105,19 +117,23 @@ class ExpertTwoLevelEnv(ScalarFace):
     | `budget` | logarithm of the energy budget over its base |
     | `steps_left` | unused share of the horizon |
 
+    With `routing="agent"` also `selecting` (1 if a selection is due) and of the prompt that waits `phi`, `category`,
+    `tokens` and `score`, as in `edgewise/ExpertRoute-v0`; zeros while there is none.
+
     ## Time and duration
 
-    Slotted: every epoch lasts 1.
+    Slotted: every epoch lasts 1. Where the agent routes, its 1 + `epoch_prompts` decisions share that equally.
 
     ## Rewards and the ratio objective
 
     The reward is the epoch's mean quality, less the price of loading and of exceeded budgets; `cost` is its negative.
-    The goal is the mean over epochs.
+    Where the agent routes, every prompt brings its part of that mean. The goal is the mean over epochs.
 
     ## Info
 
     `cost`, `duration`, `time`, `cost_terms` (`quality`, `loading`, `violation`), `quality`, `loading_J`, `loading_s`,
-    `energy_budget` (of the epoch that ended; after a reset of the first), `action_mask`.
+    `energy_budget` (of the epoch that ended; after a reset of the first), `action_mask`. Where the agent routes,
+    `quality` is that of the answered prompt and `energy_budget` that of the decision's epoch.
 
     ## Starting state
 
@@ -130,7 +146,7 @@ class ExpertTwoLevelEnv(ScalarFace):
     ## Arguments
 
     `instance`, `budgets`, `epoch_prompts`, `drift` (`sinusoid`, `walk`, `none`), `amplitude`, `period`,
-    `loading_price`, `energy_model`, `horizon`.
+    `loading_price`, `energy_model`, `routing`, `horizon`.
 
     ## Known optimum
 
@@ -151,6 +167,7 @@ class ExpertTwoLevelEnv(ScalarFace):
         period: epochs of a sinusoid's period.
         loading_price: price of an epoch's loading energy, per energy of its prompts at the median expert.
         energy_model: ``"all"`` or ``"topk"``.
+        routing: who sends an epoch's prompts to experts: ``"gate"`` or ``"agent"``.
         horizon: epochs.
         render_mode: must be None.
 
@@ -171,13 +188,15 @@ class ExpertTwoLevelEnv(ScalarFace):
         period: float = 20.0,
         loading_price: float = 0.1,
         energy_model: EnergyModel = "all",
+        routing: str = "gate",
         horizon: float = 50.0,
         render_mode: str | None = None,
     ) -> None:
         if render_mode is not None:
             raise InvalidInputError.of("render_mode", "None", render_mode)
         system = _system(
-            1, instance, budgets, epoch_prompts, drift, amplitude, period, loading_price, energy_model, horizon
+            *(1, instance, budgets, epoch_prompts, drift, amplitude, period, loading_price),
+            *(energy_model, routing, horizon),
         )
         super().__init__(system, *_spaces(system))
 
@@ -205,6 +224,7 @@ class ExpertTwoLevelVectorEnv(VectorFace):
         period: see `ExpertTwoLevelEnv`.
         loading_price: see `ExpertTwoLevelEnv`.
         energy_model: see `ExpertTwoLevelEnv`.
+        routing: see `ExpertTwoLevelEnv`.
         horizon: see `ExpertTwoLevelEnv`.
         autoreset_mode: an `AutoresetMode` or its name.
         max_episode_steps: must be None: the horizon is a time.
@@ -225,12 +245,14 @@ class ExpertTwoLevelVectorEnv(VectorFace):
         period: float = 20.0,
         loading_price: float = 0.1,
         energy_model: EnergyModel = "all",
+        routing: str = "gate",
         horizon: float = 50.0,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         max_episode_steps: int | None = None,
     ) -> None:
         lanes = check_lanes(num_envs, max_episode_steps)
         system = _system(
-            lanes, instance, budgets, epoch_prompts, drift, amplitude, period, loading_price, energy_model, horizon
+            *(lanes, instance, budgets, epoch_prompts, drift, amplitude, period, loading_price),
+            *(energy_model, routing, horizon),
         )
         super().__init__(system, *_spaces(system), autoreset_mode)

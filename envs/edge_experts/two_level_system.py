@@ -1,8 +1,9 @@
-"""Both time scales: which experts are loaded for an epoch, and a gate that routes its prompts, as a `System`."""
+"""Both time scales: which experts are loaded for an epoch, and who answers each of its prompts, as a `System`."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ from .costs import means
 from .instance import Budgets, FloatArray, Instance
 from .monotone import mask_of, members
 from .optimum import Selection, solve
+from .route_system import prompt_parts
 from .selection_system import share, violation
 from .systems import (
     BUDGET_STREAM,
@@ -29,6 +31,9 @@ from .systems import (
 )
 
 DRIFTS = ("sinusoid", "walk", "none")
+ROUTINGS = ("gate", "agent")
+SELECTING = -1
+"""In place of a prompt's number: the epoch's selection is due."""
 LOADING_GB_S = 2.0
 """Memory that a device loads per second (our choice)."""
 LOADING_WATTS = 20.0
@@ -46,7 +51,7 @@ _ROWS = (
     ("", "loading_s"),
     ("", "energy_budget"),
 )
-_STATE = (("seed", np.uint64), ("episode", np.int64), ("loaded", np.uint64), ("epoch", np.int64))
+_STATE = (("seed", np.uint64), ("episode", np.int64), ("loaded", np.uint64), ("epoch", np.int64), ("prompt", np.int64))
 
 
 @dataclass
@@ -57,6 +62,7 @@ class _Lane:
     episode: int = -1
     loaded: int = 0
     epoch: int = 0
+    prompt: int = SELECTING
     budgets: Budgets = field(default_factory=Budgets)
     constraints: Constraints | None = None
 
@@ -66,6 +72,7 @@ class TwoLevelSystem(System):
 
     Args:
         instance: experts and prompts; its gate scores route, without them the mean quality of a prompt's category.
+            Where the agent routes, it is only shown them.
         lanes: number of lanes.
         budgets: around which budgets drift.
         epoch_prompts: prompts per epoch B.
@@ -74,6 +81,7 @@ class TwoLevelSystem(System):
         period: epochs of a sinusoid's period.
         loading_price: price of the loading energy of one epoch, per mean request's energy of its prompts.
         energy_model: ``"all"`` or ``"topk"``.
+        routing: ``"gate"``, or ``"agent"``: a decision for each prompt follows that for the epoch.
         horizon: epochs of an episode.
 
     Raises:
@@ -94,8 +102,11 @@ class TwoLevelSystem(System):
         period: float,
         loading_price: float,
         energy_model: EnergyModel,
+        routing: str,
         horizon: float,
     ) -> None:
+        if routing not in ROUTINGS:
+            raise InvalidInputError.of("routing", f"one of {', '.join(ROUTINGS)}", routing)
         if drift not in DRIFTS:
             raise InvalidInputError.of("drift", f"one of {', '.join(DRIFTS)}", drift)
         if budgets.E_max is None:
@@ -108,6 +119,7 @@ class TwoLevelSystem(System):
         self.period = check_number("period", period, 0.0, open_low=True)
         self.loading_price = check_number("loading_price", loading_price, 0.0)
         self.energy_model: EnergyModel = energy_model
+        self.agent_routes = routing == "agent"
         self.horizon = check_horizon(horizon, "epochs")
         self._energy, self._delay, self._category_quality = means(instance)
         make_constraints(instance, budgets, energy_model)  # says what does not fit
@@ -119,11 +131,14 @@ class TwoLevelSystem(System):
         self._optima: dict[float, Selection] = {}
         n, categories = instance.n, len(instance.categories)
         sizes = {"experts": n * (2 * categories + 3), "loaded": n, "budget": 1, "steps_left": 1}
+        if self.agent_routes:
+            self._head, parts = prompt_parts(instance)
+            sizes |= {"selecting": 1} | parts
         self.layout, start = {}, 0
         for name, size in sizes.items():
             self.layout[name] = slice(start, start + size)
             start += size
-        self.width, self.n_mask = start, 2 * n
+        self.width, self.n_mask = start, 2 * n + (n if self.agent_routes else 0)
 
     # --- drift --------------------------------------------------------------------------------------------------------
 
@@ -164,34 +179,60 @@ class TwoLevelSystem(System):
         batch = results or self._batch()
         for i in np.flatnonzero(mask).tolist():
             lane = self._lanes[i]
-            lane.episode, lane.loaded, lane.epoch = lane.episode + 1, 0, 0
+            lane.episode, lane.loaded, lane.epoch, lane.prompt = lane.episode + 1, 0, 0, SELECTING
             self._set_budgets(lane)
             self._show(batch, i, lane)
         return batch
 
     def step(self, actions: NDArray[np.int64], skip: NDArray[np.bool_]) -> Batch:
         """See `System.step`."""
-        batch = self._batch()
+        batch, n = self._batch(), self.instance.n
         for i in np.flatnonzero(~skip).tolist():
-            lane = self._lanes[i]
-            assert lane.constraints is not None
-            wanted = mask_of(np.flatnonzero(actions[i]).tolist())
-            excess = violation(lane.constraints, wanted)
-            wanted = 0 if excess > 0.0 else wanted
-            joules, seconds = self._loading(wanted & ~lane.loaded)
-            quality = self._routed(lane, wanted)
-            loading = self.loading_price * joules / (self.epoch_prompts * max(float(np.median(self._energy)), 1e-12))
+            lane, action = self._lanes[i], actions[i]
             budget = float(lane.budgets.E_max or 0.0)
-            lane.loaded, lane.epoch = wanted, lane.epoch + 1
-            self._set_budgets(lane)
+            if lane.prompt == SELECTING:
+                quality, loading, excess, joules, seconds = self._select(lane, action[:n])
+                worth = quality
+            else:
+                quality, (loading, excess, joules, seconds) = self._answered(lane, int(action[n])), (0.0,) * 4
+                worth = quality / self.epoch_prompts
+            self._advance(lane)
             self._show(batch, i, lane)
-            cost = (loading - quality) + excess
+            cost, duration = (loading - worth) + excess, 1.0 / self._decisions
             batch.out[:, i] = (
-                *(cost, 1.0, lane.epoch, -quality, loading, excess),
+                *(cost, duration, self._time(lane), -worth, loading, excess),
                 *(quality, joules, seconds, budget),
             )
-            batch.truncated[i] = lane.epoch >= self.horizon
+            batch.truncated[i] = self._time(lane) >= self.horizon
         return batch
+
+    @property
+    def _decisions(self) -> int:
+        """Decisions of an epoch, which share its time equally."""
+        return 1 + self.epoch_prompts if self.agent_routes else 1
+
+    def _time(self, lane: _Lane) -> float:
+        """Epochs since the episode began."""
+        return lane.epoch + (lane.prompt - SELECTING) / self._decisions
+
+    def _advance(self, lane: _Lane) -> None:
+        """Go on to the epoch's next prompt, or to the next epoch."""
+        if self.agent_routes and lane.prompt + 1 < self.epoch_prompts:
+            lane.prompt += 1
+        else:
+            lane.epoch, lane.prompt = lane.epoch + 1, SELECTING
+            self._set_budgets(lane)
+
+    def _select(self, lane: _Lane, chosen: NDArray[np.int64]) -> tuple[float, float, float, float, float]:
+        """Load a subset, and let the gate answer: (mean quality, price of loading, excess, joules, seconds)."""
+        assert lane.constraints is not None
+        wanted = mask_of(np.flatnonzero(chosen).tolist())
+        excess = violation(lane.constraints, wanted)
+        wanted = 0 if excess > 0.0 else wanted
+        joules, seconds = self._loading(wanted & ~lane.loaded)
+        loading = self.loading_price * joules / (self.epoch_prompts * max(float(np.median(self._energy)), 1e-12))
+        lane.loaded = wanted
+        return 0.0 if self.agent_routes else self._routed(lane), loading, excess, joules, seconds
 
     def _loading(self, fresh: int) -> tuple[float, float]:
         """(joules, seconds of the slowest device) of loading experts; models on one device load one after another."""
@@ -203,17 +244,25 @@ class TwoLevelSystem(System):
             busy[expert.device] += seconds
         return joules, max(busy.values())
 
-    def _routed(self, lane: _Lane, subset: int) -> float:
-        """Mean expected quality when the gate sends the epoch's prompts to its favourites in a subset."""
-        if not subset:
-            return 0.0
+    def _rows_of(self, lane: _Lane, numbers: Iterable[int]) -> NDArray[np.int64]:
+        """Rows of the prompts with these numbers in the lane's epoch."""
         key = np.uint64(stream_key(np.uint64(lane.seed), lane.episode, PROMPT_STREAM, 0))
-        first = lane.epoch * self.epoch_prompts
-        draws = [float(uniform(key, first + j)) for j in range(self.epoch_prompts)]
-        rows = np.minimum(np.searchsorted(self._cumulative, draws), len(self._cumulative) - 1)
-        chosen = np.array(members(subset))
+        draws = [float(uniform(key, lane.epoch * self.epoch_prompts + j)) for j in numbers]
+        return np.minimum(np.searchsorted(self._cumulative, draws), len(self._cumulative) - 1)
+
+    def _routed(self, lane: _Lane) -> float:
+        """Mean expected quality when the gate sends the epoch's prompts to its favourites among the loaded."""
+        if not lane.loaded:
+            return 0.0
+        rows, chosen = self._rows_of(lane, range(self.epoch_prompts)), np.array(members(lane.loaded))
         favourite = chosen[self._scores[np.ix_(rows, chosen)].argmax(axis=1)]
         return float(self.instance.prompts.Q[rows, favourite].mean())
+
+    def _answered(self, lane: _Lane, expert: int) -> float:
+        """Expected quality of the pending prompt's answer; 0 from an expert that is not loaded."""
+        if not lane.loaded >> expert & 1:
+            return 0.0
+        return float(self.instance.prompts.Q[self._rows_of(lane, [lane.prompt])[0], expert])
 
     # --- what is shown ------------------------------------------------------------------------------------------------
 
@@ -239,9 +288,25 @@ class TwoLevelSystem(System):
         for j in members(lane.loaded):
             obs[layout["loaded"].start + j] = 1.0
         obs[layout["budget"]] = self._level(lane)
-        obs[layout["steps_left"]] = max(1.0 - lane.epoch / self.horizon, 0.0)
-        batch.mask[i] = True
-        batch.out[2, i], batch.out[9, i] = lane.epoch, lane.budgets.E_max or 0.0
+        obs[layout["steps_left"]] = max(1.0 - self._time(lane) / self.horizon, 0.0)
+        if self.agent_routes:
+            obs[layout["selecting"]] = lane.prompt == SELECTING
+            if lane.prompt != SELECTING:
+                obs[layout["phi"].start :] = self._head[self._rows_of(lane, [lane.prompt])[0]]
+        batch.mask[i] = self._mask(lane)
+        batch.out[2, i], batch.out[9, i] = self._time(lane), lane.budgets.E_max or 0.0
+
+    def _mask(self, lane: _Lane) -> NDArray[np.bool_]:
+        """Out and in of every expert, then experts for the prompt; what is not decided now has one allowed value."""
+        n, mask = self.instance.n, np.ones(self.n_mask, bool)
+        if self.agent_routes:
+            loaded = np.array([lane.loaded >> j & 1 for j in range(n)], bool)
+            if lane.prompt == SELECTING:
+                mask[2 * n + 1 :] = False
+            else:
+                mask[: 2 * n] = np.stack([~loaded, loaded], axis=1).ravel()
+                mask[2 * n :] = loaded if lane.loaded else True
+        return mask
 
     def pending(self) -> Batch:
         """See `System.pending`."""
@@ -274,7 +339,16 @@ class TwoLevelSystem(System):
 
     def parse(self, actions: Any, lanes: int | None) -> NDArray[np.int64]:
         """See `System.parse`."""
-        return binary(actions, self.instance.n, lanes)
+        n = self.instance.n
+        if not self.agent_routes:
+            return binary(actions, n, lanes)
+        shape = (n + 1,) if lanes is None else (lanes, n + 1)
+        array = np.asarray(actions)
+        limits = np.array([2] * n + [n])
+        if array.shape != shape or array.dtype.kind not in "iu" or not ((array >= 0) & (array < limits)).all():
+            what = f"an integer array of shape {shape}: {n} times 0 or 1, then an expert in [0, {n - 1}]"
+            raise InvalidInputError.of("action", what, actions)
+        return array.reshape(-1, n + 1).astype(np.int64)
 
     # --- state --------------------------------------------------------------------------------------------------------
 
@@ -290,6 +364,9 @@ class TwoLevelSystem(System):
             raise InvalidInputError("state: unknown experts are loaded, or no episode has begun")
         if (state["epoch"] < 0).any() or (state["epoch"] > math.ceil(limit)).any():
             raise InvalidInputError("state: the epoch must lie within the horizon")
+        last = self.epoch_prompts - 1 if self.agent_routes else SELECTING
+        if (state["prompt"] < SELECTING).any() or (state["prompt"] > last).any():
+            raise InvalidInputError(f"state: the prompt's number must lie in [{SELECTING}, {last}]")
         for i, lane in enumerate(self._lanes):
             for name, _ in _STATE:
                 setattr(lane, name, int(state[name][i]))

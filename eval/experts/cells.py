@@ -28,7 +28,7 @@ class Budget:
     """How much the study may spend.
 
     Attributes:
-        seeds: synthetic instances of the budget grid, the gap and the serving rules.
+        seeds: synthetic instances of the budget grid, the gap and the serving rules; training seeds of the learners.
         solver_seeds: instances per cell of the comparison of solvers.
         limit: seconds of HiGHS; an instance that takes longer counts as this.
         own_limit: seconds of our solvers.
@@ -38,6 +38,7 @@ class Budget:
         sizes: numbers of experts along which the solvers' cost is shown.
         gap_experts: experts whose subsets all get a gate of their own.
         folds: cross-fitting folds of the real table.
+        training: decisions of a training run; None for the configuration's own.
         data: folder of RouteLLM's MMLU files, or None.
     """
 
@@ -51,12 +52,13 @@ class Budget:
     sizes: tuple[int, ...]
     gap_experts: int
     folds: int
+    training: int | None
     data: Path | None = None
 
 
 BUDGETS = {
-    "smoke": Budget(1, 1, 5.0, 5.0, 8, 12, (200,), (4, 8), 4, 2),
-    "full": Budget(5, 20, 120.0, 60.0, 20, 40, (2000, 200), (4, 8, 12, 16, 20, 30, 40), 8, 5),
+    "smoke": Budget(1, 1, 5.0, 5.0, 8, 12, (200,), (4, 8), 4, 2, 2048),
+    "full": Budget(5, 20, 120.0, 60.0, 20, 40, (2000, 200), (4, 8, 12, 16, 20, 30, 40), 8, 5, None),
 }
 
 

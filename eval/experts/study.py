@@ -18,7 +18,7 @@ from ..report import require_drawing
 from ..study.checks import budget_of, check_seeds
 from ..study.page import print_tables, provenance, render, section
 from ..study.tables import Table
-from . import answers, budgets, gaps, routellm, solvers
+from . import answers, budgets, gaps, learners, routellm, solvers
 from .cells import BUDGETS, Budget, Part, Record, finished, read, run_cell
 
 STUDY = "experts"
@@ -29,6 +29,7 @@ PARTS: dict[str, Part] = {
     "budgets": budgets.PART,
     "answers": answers.PART,
     "gap": gaps.PART,
+    "learners": learners.PART,
     "routellm": routellm.PART,
     "solvers": solvers.PART,
 }

@@ -55,7 +55,10 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "cmdp": {"constraints": "cmdp", "hard_budget": True, "energy_budget": 2000.0, "rate": 2.0},
     },
     "edgewise/ExpertSelect-v0": {"topk": {"energy_model": "topk", "reveal_gain": True}},
-    "edgewise/ExpertTwoLevel-v0": {"walk": {"drift": "walk", "epoch_prompts": 5}},
+    "edgewise/ExpertTwoLevel-v0": {
+        "walk": {"drift": "walk", "epoch_prompts": 5},
+        "agent": {"routing": "agent", "epoch_prompts": 3, "horizon": 12.0},
+    },
     "edgewise/ModelCaching-v0": {
         "stationary": {"preset": "stationary"},
         "proactive": {"preset": "drift_proactive"},

@@ -68,9 +68,10 @@ class ExpertsEnvConfig(_Fields):
     @property
     def learners(self) -> frozenset[str]:
         """Algorithms that can train here: a ratio needs a fractional one, a selection is no long-run average."""
+        ratio = EXPERT_LEARNERS - {"masked_ppo"}
         if self.selects:
-            return EXPERT_LEARNERS - {"fractional_ppo"}
-        return EXPERT_LEARNERS if self.params().objective == "sum" else frozenset({"fractional_ppo"})
+            return EXPERT_LEARNERS - ratio
+        return EXPERT_LEARNERS if self.params().objective == "sum" else ratio
 
     def params(self) -> RouteParams:
         """Parameters of routing."""

@@ -6,10 +6,13 @@ import pytest
 pytest.importorskip("stable_baselines3", reason="needs the [sb3] extra")
 pytest.importorskip("sb3_contrib", reason="needs the [sb3] extra")
 
+import torch
+
 from edgewise.agents.sb3.experts import ExpertLearner, ExpertPolicy, build_experts
 from edgewise.envs.core.errors import InvalidInputError
 
 SELECT, ROUTE = "edgewise/ExpertSelect-v0", "edgewise/ExpertRoute-v0"
+D3QN = "fractional_d3qn_ddpg"
 SMALL = {"n_steps": 8, "batch_size": 32, "n_epochs": 2, "hidden": (16,)}
 CASES = [
     ("masked_ppo", SELECT, {}),
@@ -17,13 +20,19 @@ CASES = [
     ("masked_ppo", ROUTE, {"k": 2}),
     ("fractional_ppo", ROUTE, {"objective": "per_joule", "queues": False, "dynamic": True, "p_fail": 0.3}),
     ("fractional_ppo", ROUTE, {"objective": "per_second"}),
+    (D3QN, ROUTE, {"objective": "per_joule", "queues": False, "dynamic": True, "p_fail": 0.3}),
 ]
+HYPER = {D3QN: {"learning_starts": 100, "batch_size": 16, "critic_hidden": (16,), "buffer_size": 1000}}
+
+
+def hyper(algorithm):
+    return HYPER.get(algorithm, SMALL)
 
 
 @pytest.mark.parametrize(("algorithm", "env_id", "kwargs"), CASES)
 def test_training_continues_bit_for_bit(algorithm, env_id, kwargs):
     def learner():
-        return ExpertLearner(algorithm, env_id, kwargs, num_envs=4, seed=3, **SMALL)
+        return ExpertLearner(algorithm, env_id, kwargs, num_envs=4, seed=3, **hyper(algorithm))
 
     whole = learner()  # the libraries' generators are global: one learner at a time
     whole.learn(160, lambda: None)
@@ -51,9 +60,9 @@ def test_training_continues_bit_for_bit(algorithm, env_id, kwargs):
         each.close()
 
 
-@pytest.mark.parametrize(("algorithm", "env_id", "kwargs"), CASES[:2] + CASES[3:4])
+@pytest.mark.parametrize(("algorithm", "env_id", "kwargs"), CASES[:2] + CASES[3::2])
 def test_masked_actions_are_never_taken(algorithm, env_id, kwargs):
-    model = build_experts(algorithm, env_id, kwargs, num_envs=8, seed=1, **SMALL)
+    model = build_experts(algorithm, env_id, kwargs, num_envs=8, seed=1, **hyper(algorithm))
     env = model.get_env()
     inner, taken, closed = env.unwrapped.venv, [], []
     step = inner.step
@@ -87,16 +96,44 @@ def test_the_ratio_goes_towards_the_certified_optimum():
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "env_id", "kwargs", "message"),
+    ("algorithm", "env_id", "kwargs", "changes", "message"),
     [
-        ("ppo", ROUTE, {}, "algorithm"),
-        ("fractional_ppo", ROUTE, {"k": 2}, "k: must be 1"),
-        ("fractional_ppo", SELECT, {}, "mask in the observation"),
+        ("ppo", ROUTE, {}, {}, "algorithm"),
+        ("fractional_ppo", ROUTE, {"k": 2}, {}, "k: must be 1"),
+        ("fractional_ppo", SELECT, {}, {}, "mask in the observation"),
+        (D3QN, ROUTE, {"k": 2}, {}, "k: must be 1"),
+        (D3QN, SELECT, {}, {}, "mask in the observation"),
+        (D3QN, ROUTE, {}, {"defects": ("batch_norm",)}, "defects"),
+        (D3QN, ROUTE, {}, {"shared_ratio": True}, "shared_ratio"),
     ],
 )
-def test_what_does_not_fit_is_refused(algorithm, env_id, kwargs, message):
+def test_what_does_not_fit_is_refused(algorithm, env_id, kwargs, changes, message):
     with pytest.raises(InvalidInputError, match=message):
-        build_experts(algorithm, env_id, kwargs, num_envs=2, **SMALL)
+        build_experts(algorithm, env_id, kwargs, num_envs=2, **{**hyper(algorithm), **changes})
+
+
+def test_d3qn_without_a_wait_learns_the_priced_worth_of_every_choice():
+    kwargs = {"objective": "per_joule", "queues": False, "constraints": "none"}
+    settings = {"learning_starts": 1000, "period": 512, "critic_hidden": (), "horizon": 10.0, "learning_rate": 1e-2}
+    model = build_experts(D3QN, ROUTE, kwargs, num_envs=32, seed=0, batch_size=128, gradient_steps=4, **settings)
+    best = model.get_env().unwrapped.venv.optimum().bound  # negative: quality is a negative cost
+    model.learn(1024)
+    before = model.ratio
+    model.learn(6000, reset_num_timesteps=False)
+    assert best < model.ratio < 0.5 * best < 0.2 * best < before
+
+
+def test_double_q_learning_values_only_choices_that_the_next_mask_allows():
+    model = build_experts(D3QN, ROUTE, {"dynamic": True}, num_envs=2, seed=0, **HYPER[D3QN])
+    policy, layout = model.policy, model.get_env().unwrapped.venv.layout["available"]
+    observation = torch.rand(5, model.observation_space.shape[0])
+    observation[:, layout] = 0.0
+    observation[:4, layout] = torch.eye(12)[[3, 0, 11, 7]]
+    values = torch.rand(5, 12)
+    assert policy.best(values, observation)[:4].tolist() == [3, 0, 11, 7]
+    assert policy.best(values, observation)[4] == values[4].argmax()  # nothing works: any choice is refused
+    drawn = policy.choices(observation[:4].repeat(50, 1), torch.ones(200))
+    assert drawn.tolist() == [3, 0, 11, 7] * 50
 
 
 def test_unknown_hyper_parameters_are_refused():

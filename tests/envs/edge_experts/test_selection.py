@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from itertools import accumulate
+
 import gymnasium
 import numpy as np
 import pytest
+from oracles.edge_experts import PROMPT, key_of, uniform
 
 import edgewise  # noqa: F401  # registers the ids
 from edgewise.envs.core.errors import InvalidInputError
@@ -227,6 +231,75 @@ def test_the_gate_of_an_instance_routes(instance):
     assert means[1] == pytest.approx(value_of_quality(instance)((1 << 12) - 1), abs=0.02)
 
 
+def test_an_agent_that_routes_as_the_gate_does_gets_what_the_gate_gets(instance):
+    """Epoch by epoch, over drifting budgets, with a refused selection among them."""
+    gate = instance.with_scores(instance.prompts.Q + np.random.default_rng(0).normal(0, 0.3, instance.prompts.Q.shape))
+    fields = {"instance": gate, "epoch_prompts": 7, "horizon": 6}
+    fixed = gymnasium.make(TWO, **fields).unwrapped
+    free = gymnasium.make(TWO, routing="agent", **fields).unwrapped
+    fixed.reset(seed=5)
+    obs, info = free.reset(seed=5)
+    layout, done = free.layout, False
+    for epoch in range(6):
+        subset = np.ones(12, np.int8)
+        if epoch != 3:
+            subset = np.array([i in free.selection().solution.subset for i in range(12)], np.int8)
+        _, reward, _, done_fixed, expected = fixed.step(subset)
+        total, duration = 0.0, 0.0
+        for decision in range(8):
+            assert obs[layout["selecting"]] == (decision == 0)
+            scores = np.where(obs[layout["loaded"]] > 0, obs[layout["score"]], -np.inf)
+            assert not done
+            obs, part, _, done, info = free.step(np.array([*subset, scores.argmax()]))
+            total, duration = total + float(part), duration + float(info["duration"])
+            assert info["energy_budget"] == expected["energy_budget"]
+        assert info["time"] == expected["time"]
+        assert total == pytest.approx(float(reward), abs=1e-12)
+        assert duration == pytest.approx(1.0)
+        assert done == done_fixed == (epoch == 5)
+
+
+def test_where_the_agent_routes_prompts_are_those_of_the_stream_and_masks_name_what_counts(instance):
+    """Random decisions against plain Python."""
+    env = gymnasium.make(TWO, instance=instance, routing="agent", epoch_prompts=4, horizon=5).unwrapped
+    rng, prompts = np.random.default_rng(1), instance.prompts
+    obs, info = env.reset(seed=3)
+    cumulative = list(accumulate(prompts.weight.tolist()))
+    key, layout, time = key_of(3, 0, PROMPT, 0), env.layout, 0.0
+    for epoch in range(5):
+        constraints = make_constraints(instance, env._system.budgets_of(0))
+        for decision in range(5):
+            mask = info["action_mask"]
+            bits, route = mask[:24].reshape(12, 2), mask[24:]
+            loaded = obs[layout["loaded"]]
+            if decision == 0:
+                assert bits.all()
+                assert route.tolist() == [True] + [False] * 11
+                chosen = (rng.random(12) < 0.15).astype(int)
+                fits = constraints.feasible(mask_of(np.flatnonzero(chosen).tolist()))
+                action, worth = [*chosen, 0], 0.0
+                assert not obs[layout["phi"].start :].any()
+            else:
+                assert bits.tolist() == [[not each, bool(each)] for each in loaded]
+                assert route.tolist() == [bool(each) or not loaded.any() for each in loaded]
+                row = min(bisect_left(cumulative, uniform(key, 4 * epoch + decision - 1)), len(prompts) - 1)
+                assert obs[layout["phi"]] == pytest.approx(prompts.phi[row], abs=1e-6)
+                assert obs[layout["category"]].tolist() == [float(c == prompts.category[row]) for c in range(4)]
+                expert = int(rng.integers(12))
+                action = [*rng.integers(2, size=12), expert]  # the subset is not asked for now
+                worth = float(prompts.Q[row, expert]) if loaded[expert] else 0.0
+            obs, _, _, _, info = env.step(np.array(action))
+            time += 0.2
+            assert info["time"] == pytest.approx(time)
+            assert info["quality"] == worth
+            assert info["cost_terms"]["quality"] == pytest.approx(-worth / 4)
+            if decision == 0:
+                assert (info["cost_terms"]["violation"] == 0) == fits
+                assert obs[layout["loaded"]].tolist() == (chosen.tolist() if fits else [0] * 12)
+            else:
+                assert (obs[layout["loaded"]] == loaded).all()
+
+
 @pytest.mark.parametrize(
     ("id", "fields", "words"),
     [
@@ -244,6 +317,7 @@ def test_the_gate_of_an_instance_routes(instance):
         (TWO, {"period": 0}, "period"),
         (TWO, {"epoch_prompts": 0}, "epoch_prompts"),
         (TWO, {"budgets": {"tau": (1, 2, 3, 4)}}, "E_max"),
+        (TWO, {"routing": "nobody"}, "routing"),
     ],
 )
 def test_bad_arguments_are_refused_with_the_field_named(id, fields, words):

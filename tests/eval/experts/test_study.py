@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 
 pytest.importorskip("torch")
+pytest.importorskip("stable_baselines3")
 pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
 
 from edgewise.envs.core.errors import CheckpointError, InvalidInputError
 from edgewise.envs.edge_experts.loaders import HYPOTHETICAL_ROUTELLM
-from edgewise.eval.experts import budgets, cells, gaps, routellm, solvers, study
+from edgewise.eval.experts import budgets, cells, gaps, learners, routellm, solvers, study
 
-TINY = cells.Budget(1, 1, 5.0, 5.0, 5, 6, (60,), (3,), 3, 2)
+TINY = cells.Budget(1, 1, 5.0, 5.0, 5, 6, (60,), (3,), 3, 2, 512)
 
 
 def questions(folder: Path) -> Path:
@@ -47,6 +48,7 @@ def done(tmp_path_factory):
         patch.setattr(budgets, "ENERGY_BUDGETS", (500.0, 1000.0))
         patch.setattr(budgets, "TRAIN", 300)
         patch.setattr(gaps, "TRAIN", 300)
+        patch.setattr(learners, "CONFIGS", ("route_per_joule_d3qn",))
         results = study.reproduce("tiny", out, data=data, report=lines.append, command=["edgewise", "reproduce", "a&b"])
         stamp = (out / "cells" / "gap" / "gap-bce-0.json").stat().st_mtime_ns
         again = study.reproduce("tiny", out, only=["gap"], report=lines.append, command=["edgewise", "a&b"])
@@ -108,6 +110,20 @@ def test_logistic_heads_have_no_gap_and_mixtures_do(done):
     assert max(map(abs, gaps["bce"]["quality"])) < 2e-3
     assert len(gaps["mixture_ce"]["entropy"]) == 4
     assert not gaps["bce"]["entropy"]
+
+
+def test_trained_policies_are_held_against_the_optimum_and_the_best_rule(done):
+    _, results = done
+    (record,) = results["parts"]["learners"]
+    found = record["result"]
+    assert (found["algorithm"], found["mode"], found["objective"]) == ("fractional_d3qn_ddpg", "route", "per_joule")
+    assert found["decisions"] >= 512
+    assert 0 < found["rule"]["regret"] < found["learner"]["regret"] < 1  # hardly trained
+    ((_, table),) = learners.PART.tables([record])
+    assert table.lines[0].cells[2][0] == f"{100 * found['learner']['regret']:.2f}"
+    other = record | {"result": found | {"mode": "select", "worst": 0.5, "learner": {"regret": 0.25}}}
+    line = learners.PART.tables([other, other])[0][1].lines[0]
+    assert [line.cells[i][0] for i in (1, 2, 3)] == [f"2 × {found['decisions']}", "25.00", "50.00"]
 
 
 def test_real_tables_are_cross_fitted(done):
