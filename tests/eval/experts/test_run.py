@@ -122,7 +122,7 @@ def test_what_the_family_lacks_is_refused(env, request_, message):
         (SELECT | {"rate": 1.0}, "masked_ppo", "rate: is not for"),
         (ROUTE | {"reveal_gain": True}, "masked_ppo", "reveal_gain: is not for"),
         (ROUTE | {"constraints": "cmdp"}, "masked_ppo", "constraints: must be"),
-        (ROUTE | {"objective": "per_joule"}, "masked_ppo", "must be one of fractional_ppo"),
+        (ROUTE | {"objective": "per_joule"}, "masked_ppo", "must be one of fractional_d3qn_ddpg, fractional_ppo"),
         (SELECT, "fractional_ppo", "must be one of masked_ppo"),
     ],
 )
