@@ -60,12 +60,12 @@ class CacheActorCritic(nn.Module):
         critic: a second backbone for the critic; None: shared.
         init_cache: probability of caching before training, in (0, 1).
         item_head: width of an `ItemHead` that is added to the heads on the features; 0: none.
-        fill: request only what fits: the positive scores, best first, as long as there is memory. The fourth block of
-            an observation then must be the items' sizes, 1 being the whole memory. Without it the environment drops
-            what does not fit in its own order, and a full cache can only change by two decisions that agree.
         sticky: first weight of a term that favours what is cached and disfavours what is not, logit units; 0: no such
             term. Without it the first policies load and evict at random, which is unlearned before anything else is
             learned.
+        fill: request only what fits: the positive scores, best first, as long as there is memory. The fourth block of
+            an observation then must be the items' sizes, 1 being the whole memory. Without it the environment drops
+            what does not fit in its own order, and a full cache can only change by two decisions that agree.
 
     Raises:
         InvalidInputError: `init_cache` outside (0, 1), or no items.
@@ -167,9 +167,8 @@ class CacheActorCritic(nn.Module):
         critical = features
         if self.critic is not None:
             critical, _ = self.critic.sequence(obs, others, actions)
-        return self._law(features.flatten(0, 1), original.flatten(0, 1)), self._values(
-            critical.flatten(0, 1), original.flatten(0, 1)
-        )
+        features, critical, original = (part.flatten(0, 1) for part in (features, critical, original))
+        return self._law(features, original), self._values(critical, original)
 
     def supervised_sequence(
         self, obs: Tensor, state: Tensor, actions: Tensor, valid: Tensor

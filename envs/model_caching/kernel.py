@@ -183,36 +183,31 @@ def _accuracy(w, j, kappa):
 
 
 @inlined
-def _switching_of(w, i, j, planned):
-    """Agent j's part of the switching cost; agents that share a model's weights pay for them in equal parts."""
-    agent, model = w.agent[i, j], w.model[w.static[j]["model"]]
-    loads, evicts = planned > agent["cache"], planned < agent["cache"]
-    load, evict = model["switch"], model["evict"]
-    if w.params[0]["shared"]:
-        before, after = w.resident[i, w.static[j]["model"]], w.fresh[i, w.static[j]["model"]]
-        loads, evicts = planned > 0 and before == 0, agent["cache"] > 0 and after == 0
-        load, evict = load / max(after, 1), evict / max(before, 1)
-    return load if loads else (evict if evicts else 0.0)
-
-
-@inlined
-def _switch(w, i, plan, out):
-    """Loads and evictions: of each agent's copy, or of each model where weights are shared."""
+def _switch(w, i, plan, parts, out):
+    """Loads and evictions of each agent's copy, or of each model where weights are shared and users pay equal parts."""
     switching = loads = evictions = 0.0
     shared = w.params[0]["shared"]
-    for k in range(w.model.shape[0] if shared else w.agent.shape[1]):
+    for j in range(w.agent.shape[1]):
+        agent, m = w.agent[i, j], w.static[j]["model"]
+        model, change, users = w.model[m], plan[i, j] - agent["cache"], 1
         if shared:
-            model, change = w.model[k], int(w.fresh[i, k] > 0) - int(w.resident[i, k] > 0)
-            w.resident[i, k] = w.fresh[i, k]
-        else:
-            model, change = w.model[w.static[k]["model"]], plan[i, k] - w.agent[i, k]["cache"]
-            w.agent[i, k]["cache"] = plan[i, k]
-        switching += (model["switch"] if change > 0 else 0.0) + (model["evict"] if change < 0 else 0.0)
-        loads += change > 0
-        evictions += change < 0
+            before, after = w.resident[i, m], w.fresh[i, m]
+            change = int(plan[i, j] > 0 and before == 0) - int(agent["cache"] > 0 and after == 0)
+            users = max(before, after, 1)
+        part = (model["switch"] if change > 0 else 0.0) + (model["evict"] if change < 0 else 0.0)
+        parts[i, j] = part / users
+        if not shared:
+            switching += part
+            loads += change > 0
+            evictions += change < 0
+        agent["cache"] = plan[i, j]
     if shared:
-        for j in range(w.agent.shape[1]):
-            w.agent[i, j]["cache"] = plan[i, j]
+        for m in range(w.model.shape[0]):
+            model, change = w.model[m], int(w.fresh[i, m] > 0) - int(w.resident[i, m] > 0)
+            w.resident[i, m] = w.fresh[i, m]
+            switching += (model["switch"] if change > 0 else 0.0) + (model["evict"] if change < 0 else 0.0)
+            loads += change > 0
+            evictions += change < 0
     out[SWITCHING, i], out[LOADS, i], out[EVICTIONS, i] = switching, loads, evictions
 
 
@@ -253,9 +248,7 @@ def _settle(w, i, plan, served, bought, sold, parts, out):
     params, lane, law = w.params[0], w.lane[i], w.params[0]["accuracy_model"]
     paths, edge_factor, per_token = params["paths"], params["edge_factor"], params["token_factor"] > 0.0
     edge_price, cloud_price, gflops = params["edge_price"], params["cloud_price"], params["gflops"]
-    for j in range(w.agent.shape[1]):
-        parts[i, j] = _switching_of(w, i, j, plan[i, j])
-    _switch(w, i, plan, out)
+    _switch(w, i, plan, parts, out)
     communication = accuracy_cost = cloud = requests = local = correct = 0.0
     compute = sold / gflops
     for j in range(w.agent.shape[1]):
