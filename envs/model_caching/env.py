@@ -136,7 +136,7 @@ class ModelCachingEnv(LaneEnv):
     `cost`, `duration`, `time`, `cost_terms` (`switching`, `communication`, `compute`, `accuracy`, `cloud`); of the
     slot: `loads`, `evictions`, `requests`, `local` (requests served here), `correct` (sum of their accuracies),
     `energy` (J), `memory` (GB in use); the projected action: `cache`, `local_share`, arrays (I,); and `cost_by_agent`
-    (I,), each agent's part of the cost.
+    (I,), each agent's part of the cost (with a market, without that of the paths sold to other servers).
 
     ## Starting state
 
