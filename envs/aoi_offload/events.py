@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from ..core.rng import device_key
 from .queueing import AUTHORS, DEADLINE, NO_DROP, inlined, join, leave, next_event, set_timer, unit_service
 from .scripted import scripted_server, scripted_wait
@@ -104,7 +106,7 @@ def _apply_server(w, i, m, place):
 def decide(w, i, server, wait):
     """Carry out the agent's pending decision; leave the device of the next event in its place."""
     lane = w.lane[i]
-    m, kind = lane["device"], lane["kind"]
+    m, kind = np.int64(lane["device"]), lane["kind"]
     d = w.device[i, m]
     d["last_decision"] = lane["time"]
     if w.params[0]["team"]:
@@ -205,7 +207,7 @@ def advance(w, i, until, obs, out, ints):
     It stops before the first event at or after ``until``.
     """
     lane, params = w.lane[i], w.params[0]
-    m = lane["device"]
+    m = np.int64(lane["device"])
     while True:
         now, code = w.timer[i, ROOT], w.device[i, m]["code"]
         if now >= until:

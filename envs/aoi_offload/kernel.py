@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from ..core.prefetch import prefetch
 from ..core.rng import POLICY, SERVICE, device_key, episode_key
 from .events import advance, decide, observe, price
@@ -71,9 +73,10 @@ def _reset_lane(w, i, obs, out, ints):
         for n in range(w.edge.shape[1]):
             if w.edge[i, n]["length"] < shortest:
                 d["place"], shortest = n + 1, w.edge[i, n]["length"]
-        unit = unit_service(params, device_key(lane["service_key"], m), 0)
+        d["attempts"] = 0
+        unit = unit_service(params, device_key(lane["service_key"], m), d["attempts"])
         d["service"] = w.scale[m, d["place"]] * unit
-        d["attempts"] = 1
+        d["attempts"] += 1
         if d["place"] == 0:
             set_timer(w, i, m, d["service"], LOCAL_DONE)
         else:
@@ -157,11 +160,12 @@ def step_lane(lane, device, edge, timer, memory, choices, rule, scale, params, s
         0 or 1: done, and whether the horizon is reached; -1 or -2: server or wait is invalid and nothing was done.
     """
     w = World(lane, device, edge, timer, memory, choices, rule, scale, params)
-    problem = _invalid(w, 0, server, wait)
+    i = np.int64(0)
+    problem = _invalid(w, i, server, wait)
     if problem:
         return -problem
-    decide(w, 0, server, wait)
-    advance(w, 0, math.inf, obs, out, ints)
+    decide(w, i, server, wait)
+    advance(w, i, math.inf, obs, out, ints)
     lane[0]["done"] = lane[0]["time"] >= params[0]["horizon"]
     return lane[0]["done"]
 

@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 import numba
+import numpy as np
 
 from ..core.rng import device_key, uniform
 from .state import DROP, EDGE_DONE, GROUP, NOBODY, OUTSIDE, ROOT, first_leaf
@@ -160,7 +161,7 @@ def leave(w, i, m, now):
     if d["prev"] == NOBODY:
         e["head"] = d["next"]
         if e["length"] > 0:
-            _start_service(w, i, e["head"], now)
+            _start_service(w, i, np.int64(e["head"]), now)
     else:
         w.device[i, d["prev"]]["next"] = d["next"]
     d["prev"] = OUTSIDE
