@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from .statistics import bootstrap
+from .statistics import bootstrap, nested_bootstrap
 
 FINITE = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 """Results are not changed, hold nothing unknown, and no number that JSON lacks."""
@@ -26,6 +26,16 @@ class Estimate(BaseModel):
     n: int
 
 
-def estimate(samples: Sequence[NDArray[np.float64]], statistic: Callable[..., Any] = np.mean) -> Estimate:
-    """A statistic of samples measured on the same seeds, with its interval (see `statistics.bootstrap`)."""
-    return Estimate(**bootstrap(samples, statistic).as_dict())
+def estimate(
+    samples: Sequence[NDArray[np.float64]], statistic: Callable[..., Any] = np.mean, block: int = 1
+) -> Estimate:
+    """A statistic of samples measured on the same seeds, with its interval (see `statistics.bootstrap`).
+
+    Args:
+        samples: one array (n,) per policy.
+        statistic: of these samples.
+        block: the entries are successive slots, to be resampled in blocks of so many; 1: they are independent seeds.
+    """
+    if block == 1:
+        return Estimate(**bootstrap(samples, statistic).as_dict())
+    return Estimate(**nested_bootstrap([values[None] for values in samples], statistic, block=block).as_dict())

@@ -12,7 +12,7 @@ from ..train import atomic
 from .estimates import FINITE
 
 FILE_NAME = "evaluation.json"
-EvaluationT = TypeVar("EvaluationT", bound="AnyEvaluation")
+EvaluationT = TypeVar("EvaluationT", bound=BaseModel)
 
 
 class AnyEvaluation(BaseModel):
@@ -52,14 +52,14 @@ def write(run_dir: Path, evaluation: AnyEvaluation) -> Path:
     return path
 
 
-def read_as(kind: type[EvaluationT], run_dir: Path) -> EvaluationT:
-    """Read ``evaluation.json`` of a family.
+def read_as(kind: type[EvaluationT], run_dir: Path, file_name: str = FILE_NAME) -> EvaluationT:
+    """Read ``evaluation.json`` of a family, or another file of results.
 
     Raises:
         CheckpointError: there is none yet, or it is damaged.
         StorageError: it cannot be read.
     """
-    path = run_dir / FILE_NAME
+    path = run_dir / file_name
     if not path.is_file():
         raise CheckpointError(f"{path}: not evaluated yet; run  edgewise evaluate {run_dir}  first")
     try:

@@ -138,43 +138,51 @@ def nested_bootstrap(
     confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    block: int = 1,
 ) -> Interval:
     """Bootstrap interval over training runs and the evaluation episodes of each, paired across samples.
 
     Runs are drawn first and then episodes within each drawn run, so that the interval holds the spread of the training,
-    too. With one run this is `bootstrap` over its episodes.
+    too. With one run this is `bootstrap` over its episodes. Where the n entries of a run are not independent episodes
+    but successive slots of one, blocks of them are drawn, from any first slot on (moving blocks).
 
     Args:
-        samples: one array (runs, episodes) per policy, in the order that `statistic` takes them.
+        samples: one array (runs, n) per policy, in the order that `statistic` takes them.
         statistic: maps arrays (..., n) and ``axis`` to numbers (...).
         confidence: coverage, in (0, 1).
         resamples: number of resamples.
         seed: of the resampling.
+        block: entries of a run that are drawn together, at most n.
 
     Returns:
-        The estimate and its percentile interval; `n` is the number of runs, or of episodes of a single one.
+        The estimate and its percentile interval; `n` is the number of runs, or of entries of a single one.
 
     Raises:
-        InvalidInputError: as `bootstrap`, or arrays of other shapes.
+        InvalidInputError: as `bootstrap`, arrays of other shapes, or a block that is longer than a run.
 
-    *Source*: Davison, Hinkley, Bootstrap Methods and their Application, 1997, section 3.8.
+    *Source*: Davison, Hinkley, Bootstrap Methods and their Application, 1997, section 3.8; for blocks Künsch, The
+    Jackknife and the Bootstrap for General Stationary Observations, 1989.
     """
     arrays = [np.asarray(values, dtype=float) for values in samples]
     if not arrays or any(array.ndim != 2 or array.shape != arrays[0].shape for array in arrays):
         shapes = [array.shape for array in arrays]
         raise InvalidInputError.of("samples", "one or more arrays of the same shape (runs, episodes)", shapes)
-    if len(arrays[0]) == 1:
+    runs, entries = arrays[0].shape
+    if block == 1 and runs == 1:
         return bootstrap([a[0] for a in arrays], statistic, confidence=confidence, resamples=resamples, seed=seed)
     flat = [_sample(array.ravel()) for array in arrays]
-    runs, episodes = arrays[0].shape
-    generator = np.random.default_rng(seed)
+    if isinstance(block, bool) or not isinstance(block, int) or not 1 <= block <= entries:
+        raise InvalidInputError.of("block", f"an integer in [1, {entries}]", block)
+    generator, within = np.random.default_rng(seed), np.arange(block)
     values = np.empty(resamples)
     for index in range(resamples):
         chosen = generator.integers(runs, size=(runs, 1))
-        cells = (chosen * episodes + generator.integers(episodes, size=(runs, episodes))).ravel()
-        values[index] = statistic(*(array[cells] for array in flat), axis=-1)
+        starts = generator.integers(entries - block + 1, size=(runs, -(-entries // block), 1))
+        drawn = (starts + within).reshape(runs, -1)[:, :entries]
+        values[index] = statistic(*(array[(chosen * entries + drawn).ravel()] for array in flat), axis=-1)
     low, high = np.quantile(values, [(1.0 - confidence) / 2.0, (1.0 + confidence) / 2.0])
-    return Interval(float(statistic(*flat, axis=-1)), float(low), float(high), confidence, runs)
+    count = runs if runs > 1 else entries
+    return Interval(float(statistic(*flat, axis=-1)), float(low), float(high), confidence, count)
 
 
 def _sample(values: ArrayLike) -> NDArray[np.float64]:

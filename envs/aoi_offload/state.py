@@ -23,7 +23,8 @@ UPDATE, OFFLOAD, JOINT, IDLE = range(4)
 
 # Event codes in tie order; at equal times the lower code goes first, then the lower device. Numbers of numpy, like all
 # integers that compiled functions hand on: for each literal, and for each width, numba compiles the callee once more.
-EDGE_DONE, LOCAL_DONE, DROP, GENERATE, ARRIVE = np.arange(5)
+_codes: Any = np.arange(5)
+EDGE_DONE, LOCAL_DONE, DROP, GENERATE, ARRIVE = _codes
 
 # Who decides for a device.
 SCRIPTED, STAGED_AGENT, JOINT_AGENT = range(3)

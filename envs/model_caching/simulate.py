@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import index
 from typing import Any, Protocol
@@ -117,6 +117,21 @@ def run_policy(
     Returns:
         (OUT_ROWS, lanes): sums over the slots of all rows of the simulator's output.
     """
+    slots = play_slots(params, policy, episodes, horizon)
+    totals = next(slots).copy()
+    for out in slots:
+        totals += out
+    return totals
+
+
+def play_slots(
+    params: CachingParams, policy: EpisodePolicy, episodes: Sequence[tuple[int, int]], horizon: float
+) -> Iterator[NDArray[np.float64]]:
+    """The same slot by slot.
+
+    Yields:
+        (OUT_ROWS, lanes): all rows of the simulator's output in one slot, valid until the next.
+    """
     simulator = Simulator(params, len(episodes), horizon=float(horizon))
     simulator.seed(np.array([seed for seed, _ in episodes], np.uint64))
     simulator.world.lane["episode"] = np.array([number for _, number in episodes]) - 1
@@ -126,12 +141,10 @@ def run_policy(
         demands = [workload.episode(seed, number) for seed, number in episodes]
     policy.reset(demands)
     buffers = simulator.reset()
-    totals = np.zeros_like(buffers.out)
     for _ in range(int(np.ceil(horizon))):
         action = policy(buffers.obs)
         simulator.step(action["cache"], action["local_share"].astype(np.float64), buffers=buffers)
-        totals += buffers.out
-    return totals
+        yield buffers.out
 
 
 def best_lookahead(params: CachingParams, episodes: Sequence[tuple[int, int]], horizon: float) -> tuple[str, float]:

@@ -26,7 +26,7 @@ class Row(BaseModel):
         rule: the scripted policy with its numbers, or what the learned one does at test time.
         tuned: how many rules were tried to find this one (1: nothing was tuned).
         cost: mean cost per slot.
-        per_seed: the same per episode, in the order of the seeds.
+        per_seed: the same per episode, in the order of the seeds; of one pass over a trace: per slot.
         terms: its five parts by name.
         loads: loads per slot.
         local_ratio: share of the requests served at the edge.
@@ -110,43 +110,27 @@ class Episode(BaseModel):
     terms: dict[str, list[float]]
 
 
-class CachingEvaluation(AnyEvaluation):
-    """A complete evaluation of one checkpoint.
+class Comparison(BaseModel):
+    """The learner and what it is held against, all on the same episodes.
 
     Attributes:
-        preset, mode: the system.
-        backbone: of the learner's network.
-        inner_steps: whether the learner adapts at test time.
-        parameters: of its network that decide and value.
         learner: the policy as it is deployed.
         variants: the same checkpoint with other inner steps, then the network trained without them.
         scripted: the scripted policies that see what a learner sees, cheapest first.
         clairvoyant: static set in hindsight, and the best look-ahead rule.
         causal: label of the better tuned density rule.
-        bound: the certified bound.
-        control: the learner and its variants without redraws of the popularity; empty where there are none anyway.
-        static_run: folder of the network trained without inner steps.
+        parameters: of the learner's network that decide and value.
         speed: time per decision.
-        tuning_episodes: training episodes on which the density rules were tuned.
-        episode: data of the figures.
     """
 
-    preset: str
-    mode: str
-    backbone: str
-    inner_steps: bool
-    parameters: int
+    model_config = FINITE
     learner: Row
     variants: list[Row]
     scripted: list[Row]
     clairvoyant: list[Row]
     causal: str
-    bound: Bound
-    control: list[Row]
-    static_run: str | None
+    parameters: int
     speed: Speed
-    tuning_episodes: int
-    episode: Episode
 
     @property
     def rows(self) -> list[Row]:
@@ -166,3 +150,42 @@ class CachingEvaluation(AnyEvaluation):
     def lookahead(self) -> Row:
         """The best look-ahead rule."""
         return self.row(LOOKAHEAD)
+
+
+class CachingEvaluation(AnyEvaluation, Comparison):
+    """A complete evaluation of one checkpoint.
+
+    Attributes:
+        preset, mode: the system.
+        backbone: of the learner's network.
+        inner_steps: whether the learner adapts at test time.
+        bound: the certified bound.
+        control: the learner and its variants without redraws of the popularity; empty where there are none anyway.
+        static_run: folder of the network trained without inner steps.
+        tuning_episodes: training episodes on which the density rules were tuned.
+        episode: data of the figures.
+    """
+
+    preset: str
+    mode: str
+    backbone: str
+    inner_steps: bool
+    bound: Bound
+    control: list[Row]
+    static_run: str | None
+    tuning_episodes: int
+    episode: Episode
+
+
+class TraceEvaluation(Comparison):
+    """One pass over the part of a trace that comes after the training's; `per_seed` is per slot.
+
+    Attributes:
+        split: the halves in words, with both price factors.
+        slots: of the pass.
+        block: slots that are resampled together for the intervals.
+    """
+
+    split: str
+    slots: int
+    block: int

@@ -125,6 +125,30 @@ def test_a_nested_bootstrap_reaches_its_coverage():
     assert 48 <= inside <= 60
 
 
+def test_blocks_keep_the_dependence_of_successive_entries():
+    # A random walk's steps last: the mean of 400 entries that are equal in runs of 20 varies as that of 20 does.
+    rng = np.random.default_rng(6)
+    series = np.repeat(rng.normal(size=20), 20)
+    single, blocks = nested_bootstrap([series[None]]), nested_bootstrap([series[None]], block=40)
+    expected = 1.96 * series.std() / np.sqrt(20)
+    assert single.high - single.low < 0.35 * 2 * expected
+    assert blocks.high - blocks.low == pytest.approx(2 * expected, rel=0.3)
+    assert (blocks.estimate, blocks.n) == (pytest.approx(series.mean()), 400)
+    shifted = nested_bootstrap([series[None] + 1.0, series[None]], difference, block=40)
+    assert shifted.low == pytest.approx(1.0)
+    assert shifted.high == pytest.approx(1.0)
+    # One block as long as the sample can only be the sample.
+    whole = nested_bootstrap([series[None]], block=400)
+    assert whole.low == pytest.approx(whole.estimate)
+    assert whole.high == pytest.approx(whole.estimate)
+
+
+@pytest.mark.parametrize("block", [0, 401, 2.0, True])
+def test_a_block_must_fit_into_a_run(block):
+    with pytest.raises(InvalidInputError, match="block must be"):
+        nested_bootstrap([np.zeros((2, 400))], block=block)
+
+
 @pytest.mark.parametrize("samples", [[], [[1.0, 2.0]], [np.zeros((2, 3)), np.zeros((3, 2))], [[[1.0], [np.nan]]]])
 def test_a_nested_bootstrap_needs_tables_of_one_shape(samples):
     with pytest.raises(InvalidInputError, match="samples must be"):

@@ -14,9 +14,20 @@ from ...estimates import FINITE, Estimate
 from ...results import read_as
 from ...statistics import mean, nested_bootstrap, relative_difference
 from ...study.record import StudyRecord, record
-from ..results import FROZEN_0, FROZEN_W, LIFELONG, LOOKAHEAD, STATIC_NET, CachingEvaluation, Row
+from ..results import (
+    FROZEN_0,
+    FROZEN_W,
+    LIFELONG,
+    LOOKAHEAD,
+    STATIC_NET,
+    CachingEvaluation,
+    Comparison,
+    Row,
+    TraceEvaluation,
+)
+from ..trace import FILE_NAME as TRACE_FILE
 from .online import Online
-from .plan import T2DRL, Budget, Part, part_cells
+from .plan import T2DRL, Budget, Cell, Part, part_cells
 
 TEST_TIME = (FROZEN_0, FROZEN_W, LIFELONG, STATIC_NET)
 REFERENCES = (LOOKAHEAD, "density_ewma", "density_memoryless", "lfu", "fifo", "cloud")
@@ -78,6 +89,7 @@ class Table(BaseModel):
     Attributes:
         name, title: of the part.
         episodes: evaluation episodes per run.
+        pass_over: instead of episodes one pass over the test half of a trace: its halves and prices in words.
         lines: the learners, cheapest first.
         learners: T2DRL against the other learners, on the same episodes.
         online: PPO that goes on at test time against the same checkpoint that only adapts.
@@ -87,6 +99,7 @@ class Table(BaseModel):
     name: str
     title: str
     episodes: int
+    pass_over: str | None = None
     lines: list[Line]
     learners: list[Against]
     online: Online | None = None
@@ -142,57 +155,76 @@ def _costs(rows: Sequence[Row]) -> NDArray[np.float64]:
     return np.array([row.per_seed for row in rows])
 
 
-def against(label: str, ours: Sequence[Row], theirs: Sequence[Row]) -> Against:
-    """Compare policies run by run and episode by episode."""
+def against(label: str, ours: Sequence[Row], theirs: Sequence[Row], block: int = 1) -> Against:
+    """Compare policies run by run and episode by episode, or by blocks of slots of one pass over a trace."""
     a, b = _costs(ours), _costs(theirs)
     return Against(
         label=label,
-        cost=Estimate(**nested_bootstrap([b], mean).as_dict()),
-        relative=Estimate(**nested_bootstrap([a, b], relative_difference).as_dict()),
+        cost=Estimate(**nested_bootstrap([b], mean, block=block).as_dict()),
+        relative=Estimate(**nested_bootstrap([a, b], relative_difference, block=block).as_dict()),
     )
 
 
+def read_comparison(cell: Cell, out: Path) -> CachingEvaluation | TraceEvaluation:
+    """What the evaluation of a finished cell found.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+    """
+    folder = cell.folder(out)
+    return read_as(CachingEvaluation, folder) if cell.trace is None else read_as(TraceEvaluation, folder, TRACE_FILE)
+
+
 def _table(part: Part, budget: Budget, out: Path, online: Online | None) -> Table:
-    folders = {label: [cell.folder(out) for cell in cells] for label, cells in part_cells(part, budget).items()}
-    found = {label: [read_as(CachingEvaluation, folder) for folder in paths] for label, paths in folders.items()}
+    runs = part_cells(part, budget)
+    found = {label: [read_comparison(cell, out) for cell in cells] for label, cells in runs.items()}
+    folders = {label: [cell.folder(out) for cell in cells] for label, cells in runs.items()}
     lines = [_line(label, folders[label], evaluations) for label, evaluations in found.items()]
-    ours = [one.learner for one in found[T2DRL]]
+    first, ours = found[T2DRL][0], [one.learner for one in found[T2DRL]]
     return Table(
         name=part.name,
         title=part.title,
-        episodes=found[T2DRL][0].n_seeds,
+        episodes=1 if isinstance(first, TraceEvaluation) else first.n_seeds,
+        pass_over=first.split if isinstance(first, TraceEvaluation) else None,
         lines=sorted(lines, key=lambda line: line.cost.estimate),
         learners=[
-            against(label, ours, [one.learner for one in theirs]) for label, theirs in found.items() if label != T2DRL
+            against(label, ours, [one.learner for one in theirs], _block(first))
+            for label, theirs in found.items()
+            if label != T2DRL
         ],
         online=online,
     )
 
 
-def _variants(evaluations: Sequence[Sequence[Row]]) -> list[Against]:
+def _block(evaluation: Comparison) -> int:
+    return evaluation.block if isinstance(evaluation, TraceEvaluation) else 1
+
+
+def _variants(evaluations: Sequence[Sequence[Row]], block: int = 1) -> list[Against]:
     """The learner of every evaluation against its test-time variants, as far as they were measured."""
     rows = [{row.label: row for row in evaluation} for evaluation in evaluations]
     return [
-        against(label, [run["learner"] for run in rows], [run[label] for run in rows])
+        against(label, [run["learner"] for run in rows], [run[label] for run in rows], block)
         for label in TEST_TIME
         if all(label in run for run in rows)
     ]
 
 
-def _line(label: str, folders: Sequence[Path], evaluations: Sequence[CachingEvaluation]) -> Line:
-    rows = [one.learner for one in evaluations]
+def _line(label: str, folders: Sequence[Path], evaluations: Sequence[CachingEvaluation | TraceEvaluation]) -> Line:
+    rows, block = [one.learner for one in evaluations], _block(evaluations[0])
+    controls = [[] if isinstance(one, TraceEvaluation) else one.control for one in evaluations]
     seconds = sum(float(open_run(folder).record["result"]["seconds"]) for folder in folders)
     steps = sum(int(open_run(folder).record["result"]["step"]) for folder in folders)
     return Line(
         label=label,
         runs=[str(folder) for folder in folders],
-        cost=Estimate(**nested_bootstrap([_costs(rows)], mean).as_dict()),
+        cost=Estimate(**nested_bootstrap([_costs(rows)], mean, block=block).as_dict()),
         per_run=[row.cost.estimate for row in rows],
         loads=float(np.mean([row.loads for row in rows])),
         local_ratio=float(np.mean([row.local_ratio for row in rows])),
-        against=[against(name, rows, [one.row(name) for one in evaluations]) for name in REFERENCES],
-        adapted=_variants([one.rows for one in evaluations]),
-        control=_variants([one.control for one in evaluations]),
+        against=[against(name, rows, [one.row(name) for one in evaluations], block) for name in REFERENCES],
+        adapted=_variants([one.rows for one in evaluations], block),
+        control=_variants(controls),
         parameters=evaluations[0].parameters,
         slots_per_second=steps / max(seconds, 1e-3),
         milliseconds=float(np.mean([one.speed.single for one in evaluations])),

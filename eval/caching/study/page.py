@@ -8,6 +8,7 @@ from ...estimates import Estimate
 from ...formats import NOTHING, interval, percent, signed
 from ...study.page import print_tables, render_study
 from ...study.tables import Cell, Line, Table
+from ..trace import BLOCK
 from .findings import TEST_TIME, Findings
 from .findings import Line as Learner
 from .findings import Table as Part
@@ -93,6 +94,11 @@ def _learners(part: Part) -> Table:
     headings = ["policy", "cost per slot", *(f"against {name}" for name in names)]
     headings += ["loads", "served locally", "parameters", "slots/s in training", "ms per decision"]
     caption = f"{part.title}: cost per slot over {part.episodes} evaluation episodes per run; {_ALL}."
+    if part.pass_over is not None:
+        caption = (
+            f"{part.title}: cost per slot of one pass over the second half; {part.pass_over}. Brackets: 95 % bootstrap "
+            f"intervals over training runs and blocks of {BLOCK} slots."
+        )
     return Table(headings, lines, caption, brief=(0, 1, 2, 3, 4, len(headings) - 3, len(headings) - 2))
 
 

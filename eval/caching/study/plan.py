@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ....envs.core.errors import InvalidInputError
+from ....envs.model_caching.trace_split import TraceSplit
 from ....train.config import TrainConfig, load_config
 
 FOLDER = "model_caching/"
@@ -25,6 +26,7 @@ class Part:
         changes: dotted overrides by label.
         once: one training seed whatever the budget.
         online: continue PPO at test time with the first run of T2DRL, of this configuration.
+        trace: the halves of a trace, on the first of which all train; the second is the evaluation.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Part:
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     once: bool = False
     online: str | None = None
+    trace: TraceSplit | None = None
 
 
 REMEDIES: dict[str, dict[str, Any]] = {
@@ -81,7 +84,16 @@ PARTS = (
         once=True,
     ),
 )
-NAMES = tuple(part.name for part in PARTS)
+TRACE = "trace"
+NAMES = (*(part.name for part in PARTS), TRACE)
+
+
+def trace_part(split: TraceSplit) -> Part:
+    """The part that needs data: the learners of the first table on a trace, split by time."""
+    learners = {STATIC: "drift_static", T2DRL: "drift_t2drl", "GRU": "drift_gru"}
+    system = {f"env.{name}": value for name, value in split.fields("train").items()}
+    changes = {label: {"name": f"{TRACE}_{name.partition('_')[2]}", **system} for label, name in learners.items()}
+    return Part(TRACE, "Replayed requests, split by time", learners, changes, trace=split)
 
 
 @dataclass(frozen=True)
@@ -89,7 +101,7 @@ class Budget:
     """How much the study may spend.
 
     Attributes:
-        parts: what is run where nothing is asked for.
+        parts: what is run where nothing is asked for; with data, the trace's, too.
         seeds: training seeds of every configuration.
         evaluation: budget of the evaluations.
         online_episodes: test episodes per lane of PPO that goes on.
@@ -120,7 +132,7 @@ BUDGETS = {
             "learner.n_steps": 20,
         },
     ),
-    "full": Budget(parts=NAMES, seeds=5, evaluation="full", online_episodes=7),
+    "full": Budget(parts=tuple(part.name for part in PARTS), seeds=5, evaluation="full", online_episodes=7),
 }
 
 
@@ -131,10 +143,12 @@ class Cell:
     Attributes:
         config: the whole configuration; its name and seed name the folder.
         static: name of the cell whose network, trained without inner steps, it is compared with; None: none.
+        trace: evaluate on the second half of this trace.
     """
 
     config: TrainConfig
     static: str | None = None
+    trace: TraceSplit | None = None
 
     @property
     def name(self) -> str:
@@ -153,35 +167,48 @@ def folder_of(out: Path, name: str) -> Path:
 
 def part_cells(part: Part, budget: Budget) -> dict[str, list[Cell]]:
     """The runs of one part by label, one per seed."""
-    return {
-        label: [cell_of(name, seed, budget, label, part.changes.get(label)) for seed in _seeds(part, budget)]
-        for label, name in part.learners.items()
-    }
+    return {label: [_cell(part, label, seed, budget) for seed in _seeds(part, budget)] for label in part.learners}
 
 
 def _seeds(part: Part, budget: Budget) -> range:
     return range(1 if part.once else budget.seeds)
 
 
-def cell_of(name: str, seed: int, budget: Budget, label: str = "", changes: Mapping[str, Any] | None = None) -> Cell:
-    """One run of a packaged configuration; unchanged it is the same cell whatever part it stands in."""
+def _cell(part: Part, label: str, seed: int, budget: Budget) -> Cell:
+    """One run; a packaged configuration without changes is the same cell whatever part it stands in."""
+    name, changes = part.learners[label], part.changes.get(label)
     own = {"name": f"{name}-{label.replace(' ', '-')}", **changes} if changes else {}
     config = load_config(FOLDER + name, {**budget.training, **own, "seed": seed})
-    statics = {part.learners[T2DRL]: part.learners[STATIC] for part in PARTS if STATIC in part.learners}
-    other = None if label in _LARGER else statics.get(name)
-    return Cell(config, None if other is None else f"{other}-{seed}")
+    if name != part.learners[T2DRL] or label in _LARGER:
+        return Cell(config, trace=part.trace)
+    if part.trace is not None:
+        return Cell(config, f"{part.changes[STATIC]['name']}-{seed}", part.trace)
+    statics = {one.learners[T2DRL]: one.learners[STATIC] for one in PARTS if STATIC in one.learners}
+    return Cell(config, f"{statics[name]}-{seed}" if name in statics else None)
 
 
-def chosen(names: tuple[str, ...]) -> tuple[Part, ...]:
+def plain_cell(name: str, seed: int, budget: Budget) -> Cell:
+    """A run of a packaged configuration that is compared with nothing."""
+    return Cell(load_config(FOLDER + name, {**budget.training, "seed": seed}))
+
+
+def chosen(names: tuple[str, ...], trace: TraceSplit | None = None) -> tuple[Part, ...]:
     """Parts by name, in the order of the page.
 
+    Args:
+        names: of parts.
+        trace: for the part of that name.
+
     Raises:
-        InvalidInputError: an unknown part.
+        InvalidInputError: an unknown part, or the trace's without one.
     """
     for name in names:
         if name not in NAMES:
             raise InvalidInputError.of("only", f"one or more of {', '.join(NAMES)}", name)
-    return tuple(part for part in PARTS if part.name in names)
+    if TRACE in names and trace is None:
+        raise InvalidInputError(f"part {TRACE} needs --data: the file of a trace")
+    known = PARTS if trace is None else (*PARTS, trace_part(trace))
+    return tuple(part for part in known if part.name in names)
 
 
 def all_cells(parts: tuple[Part, ...], budget: Budget) -> list[Cell]:
@@ -190,8 +217,8 @@ def all_cells(parts: tuple[Part, ...], budget: Budget) -> list[Cell]:
     for part in parts:
         for runs in part_cells(part, budget).values():
             for cell in runs:
-                if cell.static is not None:
+                if cell.static is not None and cell.static not in cells:
                     name, _, seed = cell.static.rpartition("-")
-                    cells.setdefault(cell.static, cell_of(name, int(seed), budget))
+                    cells[cell.static] = plain_cell(name, int(seed), budget)
                 cells.setdefault(cell.name, cell)
     return list(cells.values())

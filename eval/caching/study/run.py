@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ....envs.model_caching.trace_split import split_trace
 from ....train import atomic
 from ....train.progress import Progress
 from ...evaluate import evaluate_run
@@ -14,14 +15,17 @@ from ...report import require_drawing, write_report
 from ...results import FILE_NAME, read_as
 from ...study.checks import budget_of, check_seeds
 from ...study.training import same_run, train_cell
+from ..evaluation import BUDGETS as EVALUATIONS
 from ..results import CachingEvaluation
+from ..trace import FILE_NAME as TRACE_FILE
+from ..trace import evaluate_trace
 from . import online
-from .findings import Findings, collect
+from .findings import Findings, collect, read_comparison
 from .page import as_html, print_study
-from .plan import BUDGETS, NAMES, Budget, Cell, Part, all_cells, cell_of, chosen, folder_of
+from .plan import BUDGETS, NAMES, TRACE, Budget, Cell, Part, all_cells, chosen, folder_of, plain_cell
 
 PARTS = NAMES
-OPTIONS = frozenset({"only", "seeds"})
+OPTIONS = frozenset({"only", "seeds", "data"})
 RESULTS, PAGE = "results.json", "study.html"
 
 show = print_study
@@ -33,6 +37,7 @@ def reproduce(
     *,
     only: Sequence[str] = (),
     seeds: int | None = None,
+    data: Path | None = None,
     make_progress: Callable[[], Progress],
     report: Callable[[str], None] = print,
     command: list[str] | None = None,
@@ -45,14 +50,15 @@ def reproduce(
     Args:
         budget: ``smoke`` (does it run?) or ``full`` (five seeds of 300 000 slots).
         out: folder of the run folders and of the results.
-        only: parts of the study; none for those of the budget.
+        only: parts of the study; none for those of the budget, and the trace's where there is one.
         seeds: training seeds of every configuration; None for the budget's. More of them later add to what is there.
+        data: the Azure trace for the part that replays it, split by time; without it that part is left out.
         make_progress: where each training reports.
         report: called with one line per cell.
         command: the command line for the record; None takes ``sys.argv``.
 
     Raises:
-        InvalidInputError: unknown budget or part, or a number of seeds out of range.
+        InvalidInputError: unknown budget or part, a number of seeds out of range, or a trace that cannot be split.
         CheckpointError: a cell's folder holds something else.
         MissingExtraError: a library is not installed.
     """
@@ -60,7 +66,10 @@ def reproduce(
     check_seeds(seeds)
     require_drawing()
     spending = spending if seeds is None else replace(spending, seeds=seeds)
-    asked = chosen(tuple(only) or spending.parts)
+    trace = None if data is None else split_trace(str(data.resolve()))
+    if trace is not None:
+        report(str(trace))
+    asked = chosen(tuple(only) or (*spending.parts, *([TRACE] if trace else [])), trace)
     cells = all_cells(asked, spending)
     missing = [cell for cell in cells if not is_finished(cell, out)]
     if len(missing) < len(cells):
@@ -68,11 +77,11 @@ def reproduce(
     for number, cell in enumerate(missing, 1):
         report(f"{cell.name}:")
         _run(cell, out, spending, make_progress(), line)
-        cost = read_as(CachingEvaluation, cell.folder(out)).learner.cost.estimate
+        cost = read_comparison(cell, out).learner.cost.estimate
         report(f"{number}/{len(missing)} {cell.name}: cost {cost:.4g} per slot")
     parts = [
         part
-        for part in chosen(NAMES)
+        for part in chosen(NAMES if trace else tuple(name for name in NAMES if name != TRACE), trace)
         if part in asked or all(is_finished(cell, out) for cell in all_cells((part,), spending))
     ]
     going_on = {part.name: _online(part, out, spending) for part in parts if part.online is not None}
@@ -95,6 +104,8 @@ def is_finished(cell: Cell, out: Path) -> bool:
 
 
 def _is_evaluated(cell: Cell, folder: Path) -> bool:
+    if cell.trace is not None:
+        return (folder / TRACE_FILE).is_file()
     if not (folder / FILE_NAME).is_file():
         return False
     return cell.static is None or read_as(CachingEvaluation, folder).static_run is not None
@@ -106,6 +117,9 @@ def _run(cell: Cell, out: Path, budget: Budget, progress: Progress, command: lis
     train_cell(cell.config, folder, progress=progress, command=command)
     if not _is_evaluated(cell, folder):
         static = None if cell.static is None else folder_of(out, cell.static)
+        if cell.trace is not None:
+            evaluate_trace(folder, cell.trace, EVALUATIONS[budget.evaluation], static=static)
+            return
         evaluate_run(folder, budget=budget.evaluation, static=static, command=command)
         write_report(folder)
 
@@ -113,7 +127,7 @@ def _run(cell: Cell, out: Path, budget: Budget, progress: Progress, command: lis
 def _online(part: Part, out: Path, budget: Budget) -> online.Online:
     """What continuing PPO brings to the first run; measured once."""
     assert part.online is not None
-    folder = cell_of(part.online, 0, budget).folder(out)
+    folder = plain_cell(part.online, 0, budget).folder(out)
     file = folder / online.FILE_NAME
     if file.is_file():
         return online.Online.model_validate_json(file.read_bytes())
