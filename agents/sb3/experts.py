@@ -67,7 +67,7 @@ def build_experts(
     Args:
         algorithm: ``masked_ppo``; or ``fractional_ppo`` or ``fractional_d3qn_ddpg``, which read their mask in the
             observation of ``edgewise/ExpertRoute-v0``. The latter is a dueling double DQN here: nothing waits.
-        env_id: ``edgewise/ExpertSelect-v0`` or ``edgewise/ExpertRoute-v0``.
+        env_id: ``edgewise/ExpertSelect-v0``, ``edgewise/ExpertRoute-v0`` or ``edgewise/ExpertTwoLevel-v0``.
         env_kwargs: keyword arguments of the environment.
         num_envs: lanes.
         seed: the run's seed; libraries and training lanes get theirs from its seed tree.
@@ -118,7 +118,8 @@ def _random_play(venv: Any, tree: SeedTree) -> NDArray[np.float32]:
     """Observations (rows, columns) under uniformly random allowed decisions: the scale of every column."""
     generator = tree.generator("experts/observations")
     space = venv.single_action_space
-    ends = np.cumsum([space.n] if isinstance(space, spaces.Discrete) else space.nvec)
+    sizes = [space.n] if isinstance(space, spaces.Discrete) else getattr(space, "nvec", [2] * space.shape[0])
+    ends = np.cumsum(sizes)
     obs, _ = venv.reset(seed=tree.outer)
     rows = [obs]
     for _ in range(_SAMPLE_STEPS):

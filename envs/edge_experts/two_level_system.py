@@ -254,9 +254,14 @@ class TwoLevelSystem(System):
         """Mean expected quality when the gate sends the epoch's prompts to its favourites among the loaded."""
         if not lane.loaded:
             return 0.0
-        rows, chosen = self._rows_of(lane, range(self.epoch_prompts)), np.array(members(lane.loaded))
-        favourite = chosen[self._scores[np.ix_(rows, chosen)].argmax(axis=1)]
-        return float(self.instance.prompts.Q[rows, favourite].mean())
+        rows = self._rows_of(lane, range(self.epoch_prompts))
+        return float(self.instance.prompts.Q[rows, self.favourites(rows, members(lane.loaded))].mean())
+
+    def favourites(self, rows: NDArray[np.int64], loaded: Iterable[int]) -> NDArray[np.int64]:
+        """Which of some loaded experts the gate sends prompts to, (rows,)."""
+        chosen = np.array(list(loaded))
+        found: NDArray[np.int64] = chosen[self._scores[np.ix_(rows, chosen)].argmax(axis=1)]
+        return found
 
     def _answered(self, lane: _Lane, expert: int) -> float:
         """Expected quality of the pending prompt's answer; 0 from an expert that is not loaded."""
@@ -320,14 +325,35 @@ class TwoLevelSystem(System):
         """Budgets of a lane's current epoch."""
         return self._lanes[lane].budgets
 
+    def constraints_of(self, lane: int) -> Constraints:
+        """What a selection must keep in a lane's current epoch."""
+        found = self._lanes[lane].constraints
+        assert found is not None
+        return found
+
+    def prompts_of(self, lane: int) -> NDArray[np.int64]:
+        """Rows of the prompts of a lane's current epoch."""
+        return self._rows_of(self._lanes[lane], range(self.epoch_prompts))
+
+    def loaded(self, lane: int) -> tuple[int, ...]:
+        """Experts that run in a lane."""
+        return tuple(members(self._lanes[lane].loaded))
+
     def selection(self, lane: int = 0) -> Selection:
         """The certified best subset under a lane's current budgets."""
         return self._solved(float(self._lanes[lane].budgets.E_max or 0.0))
 
     def most_lenient(self) -> Selection:
         """The certified best subset under the most lenient budgets of the drift: no epoch allows a better one."""
-        top = 0.0 if self.drift == "none" else self.amplitude
-        return self._solved(float(self.base.E_max or 0.0) * math.exp(top))
+        return self._at_end(1.0)
+
+    def strictest(self) -> Selection:
+        """The certified best subset under the strictest budgets of the drift: no epoch refuses it."""
+        return self._at_end(-1.0)
+
+    def _at_end(self, side: float) -> Selection:
+        level = 0.0 if self.drift == "none" else side * self.amplitude
+        return self._solved(float(self.base.E_max or 0.0) * math.exp(level))
 
     def _solved(self, energy: float) -> Selection:
         if energy not in self._optima:

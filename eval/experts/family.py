@@ -11,6 +11,7 @@ from ...envs.core.errors import InvalidInputError
 from ...envs.core.seeding import SeedTree
 from ...train.environments import ExpertsEnvConfig
 from ...train.run_folder import git_revision
+from .epochs import EPOCHS, compare_epochs, score_epochs
 from .results import ExpertsEvaluation
 from .routing import compare_routing, default_decisions, score_routing
 from .selecting import compare_selections, score_selections
@@ -41,7 +42,8 @@ def check(config: TrainConfig, request: Request) -> None:
     if horizon is not None and env.selects:
         raise InvalidInputError("horizon: selections end by themselves; leave it out")
     if horizon is not None and not (1 <= horizon <= _MOST_DECISIONS and float(horizon).is_integer()):
-        raise InvalidInputError.of("horizon", f"a whole number of prompts in [1, {_MOST_DECISIONS}]", horizon)
+        what = "epochs" if env.mode == "epochs" else "prompts"
+        raise InvalidInputError.of("horizon", f"a whole number of {what} in [1, {_MOST_DECISIONS}]", horizon)
 
 
 def evaluate(policy: Policy, config: TrainConfig, request: Request) -> ExpertsEvaluation:
@@ -54,6 +56,10 @@ def evaluate(policy: Policy, config: TrainConfig, request: Request) -> ExpertsEv
         request.progress("selections under every pair of budgets")
         decisions = 0
         parts = compare_selections(policy, env, first, seeds)
+    elif env.mode == "epochs":
+        request.progress("selections for every epoch")
+        decisions = int(request.horizon or env.horizon or EPOCHS)
+        parts = compare_epochs(policy, env, first, seeds, decisions)
     else:
         request.progress("routed prompts")
         decisions = default_decisions(env) if request.horizon is None else int(request.horizon)
@@ -69,7 +75,7 @@ def evaluate(policy: Policy, config: TrainConfig, request: Request) -> ExpertsEv
         first_seed=first,
         n_seeds=seeds,
         horizon=float(decisions or instance.n),
-        mode="select" if env.selects else "route",
+        mode=env.mode,
         objective=env.params().objective,
         instance=instance.source or env.instance,
         experts=[expert.id for expert in instance.experts],
@@ -85,8 +91,8 @@ def with_earlier(folder: Path, evaluation: ExpertsEvaluation) -> ExpertsEvaluati
 
 
 def repeat(stored: ExpertsEvaluation) -> dict[str, Any]:
-    """The same seeds and number of prompts."""
-    return {"seeds": stored.n_seeds, "horizon": stored.horizon if stored.mode == "route" else None}
+    """The same seeds and number of prompts or epochs."""
+    return {"seeds": stored.n_seeds, "horizon": None if stored.mode == "select" else stored.horizon}
 
 
 def result(evaluation: ExpertsEvaluation) -> tuple[float, list[float]]:
@@ -95,10 +101,12 @@ def result(evaluation: ExpertsEvaluation) -> tuple[float, list[float]]:
 
 
 def score(policy: Policy, config: TrainConfig) -> dict[str, float]:
-    """Mean regret on drawn budgets, or the negated value of routing; on seeds that evaluations do not use."""
+    """Mean regret on drawn budgets, or the negated value; on seeds that evaluations do not use."""
     env, first = config.env_as(ExpertsEnvConfig), SeedTree(config.seed).outer
     if env.selects:
         return score_selections(policy, env, first, _SCORED_BUDGETS)
+    if env.mode == "epochs":
+        return score_epochs(policy, env, first, _SCORED_EPISODES)
     return score_routing(policy, env, first, _SCORED_EPISODES)
 
 

@@ -58,10 +58,10 @@ def _sections(evaluation: ExpertsEvaluation, rows: list[dict[str, Any]]) -> list
 
 
 def _optimality(evaluation: ExpertsEvaluation) -> list[Figure]:
-    if evaluation.mode == "route":
+    if evaluation.mode != "select":
         caption = (
             "By how much every policy stays below the certified value, as a share of it, with 95 % intervals. Green "
-            "policies know more than a router may."
+            "policies know or use more than the others."
         )
         return [Figure("shortfall", drawing.shortfalls(evaluation), "Below the certified value", caption)]
     found = [
@@ -90,7 +90,7 @@ def _learning(evaluation: ExpertsEvaluation, rows: list[dict[str, Any]]) -> list
         return []
     steps, values = zip(*points, strict=True)
     level = None if evaluation.target is None else evaluation.target.value
-    where = "budgets" if selects else "prompts"
+    where = {"select": "budgets", "route": "prompts", "epochs": "episodes"}[evaluation.mode]
     caption = f"{label.capitalize()} of the deterministic policy at every checkpoint, on {where} of their own."
     return [Figure("learning", drawing.learning_curve(steps, values, label, level), "Learning curve", caption)]
 

@@ -19,13 +19,15 @@ class Row(BaseModel):
     Attributes:
         label: name for tables.
         kind: see `Kind`.
-        value: value f(S) of a selection; of routing what is earned per unit of the objective (prompt, J or s).
+        value: value f(S) of a selection; of routing what is earned per unit of the objective (prompt, J or s); of
+            an epoch what it earns after paying for loading and violations.
         per_seed: the same per budget or episode, in order.
         shortfall: how far below the certified optimum, as a share of it; None where no optimum is known.
         quality: mean quality of the answers.
         energy: J per prompt.
         delay: mean, s.
         late: share of the prompts answered after their delay budget; None for selections, which keep theirs.
+        refused: share of the epochs in which the selection exceeded a budget; None elsewhere.
         shares: (categories, experts) of a category's prompts, which expert answers them.
         difference: learner minus this policy on the same budgets or episodes; None for the learner.
     """
@@ -40,6 +42,7 @@ class Row(BaseModel):
     energy: float
     delay: float
     late: float | None
+    refused: float | None = None
     shares: list[list[float]]
     difference: Estimate | None = None
 
@@ -93,7 +96,7 @@ class Point(BaseModel):
 
 
 class Target(BaseModel):
-    """The certified optimum of routing.
+    """The certified optimum of routing, or of epochs.
 
     Attributes:
         value: best value, or a bound on it.
@@ -113,7 +116,7 @@ class ExpertsEvaluation(AnyEvaluation):
     """A complete evaluation of one checkpoint.
 
     Attributes:
-        mode: ``select`` or ``route``.
+        mode: ``select``, ``route``, or ``epochs``: selections under drifting budgets.
         objective: ``sum``, ``per_joule`` or ``per_second``.
         instance: where experts and prompts come from.
         experts: ids.
@@ -122,11 +125,11 @@ class ExpertsEvaluation(AnyEvaluation):
         others: rules and references, best first.
         budgets: of selections: every evaluated pair of budgets; the heat maps' grid first.
         energies, delays: of selections: names of the heat maps' columns and rows.
-        target: of routing: the certified optimum or bound.
+        target: of routing and of epochs: the certified optimum or bound.
         points: what the front is drawn from.
     """
 
-    mode: Literal["select", "route"]
+    mode: Literal["select", "route", "epochs"]
     objective: Literal["sum", "per_joule", "per_second"]
     instance: str
     experts: list[str]
@@ -157,4 +160,6 @@ class ExpertsEvaluation(AnyEvaluation):
     @property
     def unit(self) -> str:
         """What a value is counted per."""
+        if self.mode == "epochs":
+            return "epoch"
         return {"sum": "prompt", "per_joule": "J", "per_second": "s"}[self.objective]

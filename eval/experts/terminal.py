@@ -24,7 +24,7 @@ def print_evaluation(evaluation: ExpertsEvaluation, console: Any) -> None:
         title(evaluation),
         ("policy", f"value per {evaluation.unit}", "95 %", _missing(evaluation), "95 %", "learner minus it"),
     )
-    details = make_table("", ("policy", "quality", "J per prompt", "delay, s", "late"))
+    details = make_table("", ("policy", "quality", "J per prompt", "delay, s", _share_name(evaluation)))
     for row in evaluation.rows:
         values.add_row(*map(text, _value_cells(row)), style=_STYLES[row.kind])
         details.add_row(*map(text, _detail_cells(row)), style=_STYLES[row.kind])
@@ -43,7 +43,12 @@ def title(evaluation: ExpertsEvaluation) -> str:
     """What was evaluated."""
     if evaluation.mode == "select":
         return f"{evaluation.instance}: {len(evaluation.budgets)} pairs of budgets, {evaluation.n_seeds} of them drawn"
-    return f"{evaluation.instance}: {evaluation.n_seeds} seeds × {evaluation.horizon:g} prompts"
+    what = "epochs" if evaluation.mode == "epochs" else "prompts"
+    return f"{evaluation.instance}: {evaluation.n_seeds} seeds × {evaluation.horizon:g} {what}"
+
+
+def _share_name(evaluation: ExpertsEvaluation) -> str:
+    return "epochs refused" if evaluation.mode == "epochs" else "late"
 
 
 def _missing(evaluation: ExpertsEvaluation) -> str:
@@ -56,7 +61,8 @@ def _value_cells(row: Row) -> list[str]:
 
 
 def _detail_cells(row: Row) -> list[str]:
-    late = "" if row.late is None else percent(row.late)
+    part = row.late if row.refused is None else row.refused
+    late = "" if part is None else percent(part)
     return [row.label, f"{row.quality:.4f}", f"{row.energy:.1f}", f"{row.delay:.2f}", late]
 
 

@@ -106,6 +106,15 @@ def config_case(path: Path) -> Case:
     return Case(str(path.relative_to(ROOT)), config.env.id, config.env.kwargs())
 
 
+def described_environments() -> dict[str, Case]:
+    """Every environment that some config describes, once, by the first file that does."""
+    found: dict[tuple[str, str], Case] = {}
+    for path in CONFIGS:
+        case = config_case(path)
+        found.setdefault((case.id, repr(case.kwargs)), case)
+    return {case.name: case for case in found.values()}
+
+
 def game_modules() -> dict[str, Any]:
     """The packages that offer PettingZoo faces, by the id of the event stream beside them."""
     found = {}
@@ -122,8 +131,9 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("case", every, ids=[case.name for case in every])
     if "registered" in metafunc.fixturenames:
         metafunc.parametrize("registered", REGISTERED, ids=[case.name for case in REGISTERED])
-    if "config" in metafunc.fixturenames:
-        metafunc.parametrize("config", CONFIGS, ids=[str(path.relative_to(ROOT)) for path in CONFIGS])
+    if "described" in metafunc.fixturenames:
+        environments = described_environments()
+        metafunc.parametrize("described", environments.values(), ids=list(environments))
     if "game" in metafunc.fixturenames:
         games = [case for case in every if "Game" in case.id]
         metafunc.parametrize("game", games, ids=[case.name for case in games])
@@ -159,11 +169,6 @@ def copy_of(request):
 @pytest.fixture
 def case_names():
     return {case.name for case in REGISTERED + VARIED}
-
-
-@pytest.fixture
-def load_case():
-    return config_case
 
 
 @pytest.fixture(params=[name for name in IDS if "Game" in name])

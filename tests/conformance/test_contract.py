@@ -68,8 +68,10 @@ def test_the_event_stream_is_the_aec_environment(game, faces):
     raise AssertionError("the episode did not end within 300 decisions")
 
 
-def test_configs_describe_environments_that_keep_the_contract(config, load_case):
-    case = load_case(config)
-    check_smdp(case.make(), steps=300)
-    check_smdp(case.make_vec(2, autoreset_mode=AutoresetMode.NEXT_STEP), steps=100)
-    check_vector_equals_scalar(lambda n, mode: case.make_vec(n, autoreset_mode=mode), case.make, n=2, steps=100)
+def test_configs_describe_environments_that_keep_the_contract(described):
+    def make_vec(n, mode):
+        return described.make_vec(n, autoreset_mode=mode)
+
+    check_smdp(described.make(), steps=300)
+    check_smdp(make_vec(2, AutoresetMode.NEXT_STEP), steps=100)
+    check_vector_equals_scalar(make_vec, described.make, n=2, steps=100)

@@ -17,8 +17,18 @@ if TYPE_CHECKING:
 else:
     _Fields = optional_fields(RouteParams)
 
-SELECT, ROUTE = "edgewise/ExpertSelect-v0", "edgewise/ExpertRoute-v0"
-_OF_SELECT = ("energy_range", "delay_range", "energy_model", "reveal_gain")
+Mode = Literal["select", "route", "epochs"]
+_MODES: dict[str, Mode] = {
+    "edgewise/ExpertSelect-v0": "select",
+    "edgewise/ExpertRoute-v0": "route",
+    "edgewise/ExpertTwoLevel-v0": "epochs",
+}
+_FIELDS: dict[Mode, tuple[str, ...]] = {
+    "select": ("energy_range", "delay_range", "energy_model", "reveal_gain"),
+    "route": tuple(RouteParams.model_fields),
+    "epochs": ("energy_model", "epoch_prompts", "drift", "amplitude", "period", "loading_price"),
+}
+"""The environments' own fields."""
 
 
 class ExpertsEnvConfig(_Fields):
@@ -27,12 +37,15 @@ class ExpertsEnvConfig(_Fields):
     family: ClassVar[str] = "edge_experts"
     time_unit: ClassVar[str] = "decisions"
 
-    id: Literal["edgewise/ExpertSelect-v0", "edgewise/ExpertRoute-v0"] = Field(
-        description="choose a set of experts one by one, or route a stream of prompts"
+    id: Literal["edgewise/ExpertSelect-v0", "edgewise/ExpertRoute-v0", "edgewise/ExpertTwoLevel-v0"] = Field(
+        description="choose a set of experts one by one, route a stream of prompts, or choose a set every epoch"
     )
     instance: str = Field(default="synthetic:0", description="experts and prompts: a file, or synthetic:SEED")
     horizon: float | None = Field(
-        default=None, gt=0, le=1e9, description="[decision, J or s] length of an episode, in the objective's unit"
+        default=None,
+        gt=0,
+        le=1e9,
+        description="[decision, epoch, J or s] length of an episode",
     )
     energy_range: tuple[float, float] | None = Field(
         default=None, description="[J] of ExpertSelect: least and most of the drawn energy budgets"
@@ -41,16 +54,27 @@ class ExpertsEnvConfig(_Fields):
         default=None, description="[s] of ExpertSelect: strict and lenient end of the drawn delay budgets"
     )
     energy_model: Literal["all", "topk"] | None = Field(
-        default=None, description="of ExpertSelect: every selected expert runs, or the k costliest"
+        default=None, description="of ExpertSelect and ExpertTwoLevel: every selected expert runs, or the k costliest"
     )
     reveal_gain: bool | None = Field(default=None, description="of ExpertSelect: show what every expert would add")
+    epoch_prompts: int | None = Field(default=None, ge=1, le=10**6, description="of ExpertTwoLevel: prompts per epoch")
+    drift: Literal["sinusoid", "walk", "none"] | None = Field(
+        default=None, description="of ExpertTwoLevel: of the energy budget"
+    )
+    amplitude: float | None = Field(
+        default=None, ge=0, le=10, description="of ExpertTwoLevel: largest drift, on a logarithmic scale"
+    )
+    period: float | None = Field(default=None, gt=0, description="[epoch] of ExpertTwoLevel: period of a sinusoid")
+    loading_price: float | None = Field(
+        default=None, ge=0, description="of ExpertTwoLevel: price of loading, per energy of the epoch's prompts"
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> ExpertsEnvConfig:
         """Refuse fields of the other environment; let the environment itself check what it is given."""
-        foreign = tuple(RouteParams.model_fields) if self.selects else _OF_SELECT
-        for name in foreign:
-            if getattr(self, name) is not None:
+        foreign = {name for names in _FIELDS.values() for name in names} - {*_FIELDS[self.mode]}
+        for name in type(self).model_fields:
+            if name in foreign and getattr(self, name) is not None:
                 raise ValueError(f"{name}: is not for {self.id}, got {getattr(self, name)!r}")
         try:
             gymnasium.make(self.id, **self.kwargs())
@@ -61,15 +85,20 @@ class ExpertsEnvConfig(_Fields):
         return self
 
     @property
+    def mode(self) -> Mode:
+        """Whether experts are selected under budgets, prompts are routed, or experts are selected every epoch."""
+        return _MODES[self.id]
+
+    @property
     def selects(self) -> bool:
-        """Whether experts are selected under budgets; otherwise prompts are routed."""
-        return self.id == SELECT
+        """Whether an episode is one selection."""
+        return self.mode == "select"
 
     @property
     def learners(self) -> frozenset[str]:
         """Algorithms that can train here: a ratio needs a fractional one, a selection is no long-run average."""
         ratio = EXPERT_LEARNERS - {"masked_ppo"}
-        if self.selects:
+        if self.mode != "route":
             return EXPERT_LEARNERS - ratio
         return EXPERT_LEARNERS if self.params().objective == "sum" else ratio
 
@@ -79,6 +108,6 @@ class ExpertsEnvConfig(_Fields):
 
     def kwargs(self) -> dict[str, Any]:
         """Keyword arguments for ``gymnasium.make`` and ``make_vec`` (without ``num_envs``)."""
-        names = ("horizon", *_OF_SELECT)
+        names = ("horizon", *_FIELDS[self.mode])
         own = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        return {"instance": self.instance} | own | self.given(RouteParams)
+        return {"instance": self.instance} | own

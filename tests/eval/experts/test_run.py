@@ -9,12 +9,14 @@ from edgewise.envs.edge_experts.constraints import make_constraints
 from edgewise.envs.edge_experts.monotone import members
 from edgewise.eval.evaluate import Request
 from edgewise.eval.experts import family
+from edgewise.eval.experts.epochs import RESOLVED
 from edgewise.eval.experts.routing import POINTWISE
 from edgewise.eval.experts.selecting import cases, selections
 from edgewise.train.config import TrainConfig
 
 ROUTE = {"id": "edgewise/ExpertRoute-v0", "queues": False, "constraints": "none"}
 SELECT = {"id": "edgewise/ExpertSelect-v0"}
+EPOCHS = {"id": "edgewise/ExpertTwoLevel-v0", "epoch_prompts": 20, "horizon": 10}
 REQUEST = Request(seeds=4, horizon=100)
 
 
@@ -83,7 +85,51 @@ def test_with_queues_only_a_bound_is_known():
     assert any(row.label == "shortest queue" for row in found.others)
 
 
-@pytest.mark.parametrize(("name", "env"), [("route", ROUTE), pytest.param("select", SELECT, marks=pytest.mark.slow)])
+class Always:
+    """Selects the same experts in every epoch."""
+
+    def __init__(self, *experts):
+        self.bits = np.zeros(12, np.int64)
+        self.bits[list(experts)] = 1
+
+    def act(self, obs, mask):
+        assert mask.shape == (len(obs), 24)
+        return {"action": np.tile(self.bits, (len(obs), 1))}
+
+
+def test_epochs_are_held_against_selections_that_are_solved_anew():
+    found = family.evaluate(Always(*range(12)), config(EPOCHS), Request(seeds=3))
+    assert (found.mode, found.unit, found.horizon) == ("epochs", "epoch", 10)
+    rows = {row.label: row for row in found.rows}
+    best = rows[RESOLVED]
+    assert best.refused == 0.0
+    assert rows["optimum of the strictest budgets"].refused == 0.0
+    assert best.value.estimate < found.target.value  # the gate is no oracle, and loading costs
+    assert best.value.estimate > rows["single best"].value.estimate
+    assert np.allclose(np.sum(best.shares, axis=1), 1.0)
+    learner = rows["learner"]
+    assert learner.refused > 0.5  # all experts at once exceed nearly every budget
+    assert learner.value.estimate < 0.0
+    assert best.difference.estimate == pytest.approx(learner.value.estimate - best.value.estimate)
+
+
+def test_what_an_epoch_earns_is_what_its_selection_is_worth():
+    """Without drift and loading costs: the quality of the gate's favourites among the selected, within every budget."""
+    still = EPOCHS | {"drift": "none", "loading_price": 0.0}
+    found = family.evaluate(Always(9), config(still), Request(seeds=4))
+    instance = open_instance("synthetic:0")
+    assert found.learner.refused == 0.0
+    assert found.learner.value.estimate == pytest.approx(found.learner.quality)
+    assert found.learner.quality == pytest.approx(instance.prompts.weight @ instance.prompts.Q[:, 9], abs=0.02)
+    shares = np.zeros((4, 12))
+    shares[:, 9] = 1.0
+    assert found.learner.shares == shares.tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "env"),
+    [("route", ROUTE), ("epochs", EPOCHS), pytest.param("select", SELECT, marks=pytest.mark.slow)],
+)
 def test_a_run_is_trained_evaluated_and_reported(tmp_path, name, env):
     pytest.importorskip("sb3_contrib", reason="needs the [sb3] extra")
     pytest.importorskip("jinja2", reason="needs the [eval] extra")
@@ -106,7 +152,8 @@ def test_a_run_is_trained_evaluated_and_reported(tmp_path, name, env):
     ("env", "request_", "message"),
     [
         (SELECT, Request(horizon=10), "horizon"),
-        (ROUTE, Request(horizon=0.5), "horizon"),
+        (ROUTE, Request(horizon=0.5), "horizon must be a whole number of prompts"),
+        (EPOCHS, Request(horizon=0.5), "horizon must be a whole number of epochs"),
         (ROUTE, Request(seeds=0), "seeds"),
         (ROUTE, Request(nash=True), "exploitability"),
     ],
@@ -124,6 +171,10 @@ def test_what_the_family_lacks_is_refused(env, request_, message):
         (ROUTE | {"constraints": "cmdp"}, "masked_ppo", "constraints: must be"),
         (ROUTE | {"objective": "per_joule"}, "masked_ppo", "must be one of fractional_d3qn_ddpg, fractional_ppo"),
         (SELECT, "fractional_ppo", "must be one of masked_ppo"),
+        (EPOCHS, "fractional_ppo", "must be one of masked_ppo"),
+        (EPOCHS | {"tau": (1.0, 4.0, 10.0, 15.0)}, "masked_ppo", "tau: is not for"),
+        (ROUTE | {"drift": "walk"}, "masked_ppo", "drift: is not for"),
+        (EPOCHS | {"epoch_prompts": 0}, "masked_ppo", "epoch_prompts"),
     ],
 )
 def test_sections_that_do_not_fit_are_refused(env, algorithm, message):
