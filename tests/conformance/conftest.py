@@ -80,6 +80,11 @@ class Case:
     kwargs: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def crowd(self) -> int:
+        """How many times as many decisions an episode has: in an event stream all devices' follow each other."""
+        return 2 if "Game" in self.id else 1
+
+    @property
     def settings(self) -> dict[str, Any]:
         return {"horizon": HORIZON} | self.kwargs
 
@@ -166,9 +171,14 @@ def copy_of(request):
     return lambda env: pickle.loads(pickle.dumps(env))  # noqa: S301
 
 
-@pytest.fixture
-def case_names():
-    return {case.name for case in REGISTERED + VARIED}
+@pytest.fixture(scope="session")
+def cases():
+    return REGISTERED + VARIED
+
+
+@pytest.fixture(scope="session")
+def registered_cases():
+    return REGISTERED
 
 
 @pytest.fixture(params=[name for name in IDS if "Game" in name])

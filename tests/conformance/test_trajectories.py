@@ -18,44 +18,47 @@ DIGITS = 6
 """Significant digits of golden hashes: processors and C libraries may differ in a logarithm's last bit."""
 
 
-def test_a_thousand_steps_are_the_same_in_two_fresh_processes(registered):
-    code = (
-        "import edgewise, gymnasium\n"
-        "from edgewise.envs.testing import trajectory_hash\n"
-        f"env = gymnasium.make({registered.id!r}, **{registered.settings!r})\n"
-        f"print(trajectory_hash(env, steps={STEPS}))\n"
-    )
-    hashes = [
-        subprocess.run(
-            [sys.executable, "-c", code],
-            check=True,
-            capture_output=True,
-            text=True,
-            timeout=140,
-            env=os.environ | {"PYTHONHASHSEED": hashseed},
-        ).stdout.strip()
-        for hashseed in ("0", "1")
-    ]
-    assert hashes == [trajectory_hash(registered.make(), steps=STEPS)] * 2
+HASHES = """
+import json, sys
+import edgewise, gymnasium
+from edgewise.envs.testing import trajectory_hash
+cases, steps = json.load(sys.stdin)
+print(json.dumps([trajectory_hash(gymnasium.make(name, **settings), steps=steps) for name, settings in cases]))
+"""
 
 
-def test_uncompiled_code_takes_the_same_steps_bit_for_bit(case):
-    """The kernel's own source is its reference: coverage and debuggers see what the compiled code does."""
-    code = (
-        "import edgewise, gymnasium\n"
-        "from edgewise.envs.testing import trajectory_hash\n"
-        f"env = gymnasium.make({case.id!r}, **{case.settings!r})\n"
-        "print(trajectory_hash(env, steps=200))\n"
-    )
-    plain = subprocess.run(
-        [sys.executable, "-c", code],
+def hashes(cases, steps, **environment):
+    """Trajectory hashes of cases, all computed in one fresh process."""
+    done = subprocess.run(
+        [sys.executable, "-c", HASHES],
+        input=json.dumps([[(case.id, case.settings) for case in cases], steps]),
         check=True,
         capture_output=True,
         text=True,
-        timeout=140,
-        env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
-    ).stdout.strip()
-    assert plain == trajectory_hash(case.make(), steps=200)
+        timeout=240,
+        env=os.environ | environment,
+    )
+    return dict(zip((case.name for case in cases), json.loads(done.stdout), strict=True))
+
+
+@pytest.fixture(scope="module")
+def uncompiled(cases):
+    return hashes(cases, 200, NUMBA_DISABLE_JIT="1")
+
+
+@pytest.fixture(scope="module")
+def two_processes(registered_cases):
+    return [hashes(registered_cases, STEPS, PYTHONHASHSEED=seed) for seed in ("0", "1")]
+
+
+def test_a_thousand_steps_are_the_same_in_two_fresh_processes(registered, two_processes):
+    found = [process[registered.name] for process in two_processes]
+    assert found == [trajectory_hash(registered.make(), steps=STEPS)] * 2
+
+
+def test_uncompiled_code_takes_the_same_steps_bit_for_bit(case, uncompiled):
+    """The kernel's own source is its reference: coverage and debuggers see what the compiled code does."""
+    assert uncompiled[case.name] == trajectory_hash(case.make(), steps=200)
 
 
 def test_trajectories_equal_the_golden_ones(case):
@@ -69,5 +72,7 @@ def test_trajectories_equal_the_golden_ones(case):
     )
 
 
-def test_golden_hashes_belong_to_existing_cases(case_names):
-    assert set(GOLDEN) <= case_names, "an id or variant was removed; keep it, or retire it with its golden hash"
+def test_golden_hashes_belong_to_existing_cases(cases):
+    assert set(GOLDEN) <= {case.name for case in cases}, (
+        "an id or variant was removed; keep it, or retire it with its golden hash"
+    )
