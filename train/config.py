@@ -17,6 +17,7 @@ from ..agents.config import (
     ClusterConfig,
     FractionalD3QNDDPGConfig,
     FractionalPPOConfig,
+    LagrangianPPOConfig,
     MaskedPPOConfig,
     PPOConfig,
     RecurrentD3QNPPOConfig,
@@ -34,7 +35,8 @@ LearnerConfig = Annotated[
     | AsyncFractionalConfig
     | RecurrentD3QNPPOConfig
     | T2DRLConfig
-    | MaskedPPOConfig,
+    | MaskedPPOConfig
+    | LagrangianPPOConfig,
     Field(discriminator="algorithm"),
 ]
 

@@ -4,7 +4,7 @@ from .async_fractional import AsyncFractionalConfig
 from .base import HybridPolicyFields, LearnerSection
 from .cluster import ClusterConfig
 from .d3qn_ddpg import FractionalD3QNDDPGConfig
-from .ppo import FractionalPPOConfig, MaskedPPOConfig, PPOConfig
+from .ppo import FractionalPPOConfig, LagrangianPPOConfig, MaskedPPOConfig, PPOConfig
 from .recurrent_d3qn_ppo import RECURRENT_DEFECTS, RecurrentD3QNPPOConfig
 from .t2drl import BACKBONES, BackboneName, CacheNetworkFields, T2DRLConfig
 
@@ -24,6 +24,7 @@ __all__ = [
     "FractionalD3QNDDPGConfig",
     "FractionalPPOConfig",
     "HybridPolicyFields",
+    "LagrangianPPOConfig",
     "LearnerSection",
     "MaskedPPOConfig",
     "PPOConfig",
@@ -46,5 +47,5 @@ SINGLE_DEVICE_LEARNERS = frozenset({"async_fractional", "fractional_d3qn_ddpg", 
 CACHING_LEARNERS = frozenset({"t2drl"})
 """Learners that cache models."""
 
-EXPERT_LEARNERS = frozenset({"fractional_d3qn_ddpg", "fractional_ppo", "masked_ppo"})
+EXPERT_LEARNERS = frozenset({"fractional_d3qn_ddpg", "fractional_ppo", "lagrangian_ppo", "masked_ppo"})
 """Learners that select experts or route prompts."""

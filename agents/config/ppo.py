@@ -54,3 +54,10 @@ class MaskedPPOConfig(LearnerSection):
     ent_coef: float = Field(default=0.01, ge=0, description="[-] weight of the entropy bonus")
     max_grad_norm: float = Field(default=0.5, gt=0, description="[-] gradient clip")
     hidden: Widths = Field(default=(128, 128), description="[-] hidden layers of the actor and of the critic")
+
+
+class LagrangianPPOConfig(MaskedPPOConfig):
+    """Masked PPO that keeps constraints on expected sums, by a price per constraint."""
+
+    algorithm: Literal["lagrangian_ppo"] = Field(default="lagrangian_ppo", description="name of the learner")  # type: ignore[assignment]
+    multiplier_rate: float = Field(default=0.01, gt=0, le=100, description="[-] step of the prices per rollout")

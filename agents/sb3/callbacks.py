@@ -120,10 +120,13 @@ class DinkelbachCallback(BaseCallback):
 
 def with_outer_loop(outer_loop: DinkelbachCallback | None, callback: MaybeCallback) -> MaybeCallback:
     """Put a learner's own outer loop before the callbacks given to ``learn``."""
-    if outer_loop is None:
-        return callback
+    return callback if outer_loop is None else with_first(outer_loop, callback)
+
+
+def with_first(first: BaseCallback, callback: MaybeCallback) -> list[BaseCallback]:
+    """A callback before those given to ``learn``."""
     given = callback if isinstance(callback, list) else [] if callback is None else [callback]
-    return [outer_loop, *(each if isinstance(each, BaseCallback) else ConvertCallback(each) for each in given)]
+    return [first, *(each if isinstance(each, BaseCallback) else ConvertCallback(each) for each in given)]
 
 
 def _layers(env: Any) -> Iterator[Any]:

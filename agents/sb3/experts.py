@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,12 +14,12 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 
 from ...envs.core.errors import InvalidInputError
 from ...envs.core.extras import require
 from ...envs.core.seeding import SeedTree
-from ..config import FractionalD3QNDDPGConfig, FractionalPPOConfig, MaskedPPOConfig
+from ...envs.edge_experts.params import PROMPTS_PER_EPISODE
+from ..config import FractionalD3QNDDPGConfig, FractionalPPOConfig, LagrangianPPOConfig, MaskedPPOConfig
 from .build import fractional_ppo, ppo_arguments, replay_arguments
 from .callbacks import DinkelbachCallback
 from .d3qn_ddpg import FractionalD3QNDDPG
@@ -26,7 +27,7 @@ from .d3qn_ddpg_policy import D3QNDDPGPolicy
 from .learner import SB3Learner
 from .policies import DecisionFeatures
 from .ppo import FractionalPPO
-from .vec_env import SemiMarkovVecEnv
+from .vec_env import MaskedVecEnv
 
 OnPolicyConfig = FractionalPPOConfig | MaskedPPOConfig
 Config = OnPolicyConfig | FractionalD3QNDDPGConfig
@@ -34,23 +35,11 @@ CONFIGS: dict[str, type[Config]] = {
     "fractional_ppo": FractionalPPOConfig,
     "fractional_d3qn_ddpg": FractionalD3QNDDPGConfig,
     "masked_ppo": MaskedPPOConfig,
+    "lagrangian_ppo": LagrangianPPOConfig,
 }
 _OF_WAITS = ("noise", "init_mean", "defects", "fidelity", "parameters", "shared_ratio")
 _SAMPLE_LANES, _SAMPLE_STEPS = 16, 64
 _BUDGET_COLUMNS = ("energy_left", "steps_left")
-
-
-class MaskedVecEnv(SemiMarkovVecEnv):
-    """A `SemiMarkovVecEnv` whose lanes have action masks, in the form in which sb3-contrib asks for them."""
-
-    def env_method(
-        self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **kwargs: Any
-    ) -> list[Any]:
-        """Call a method of the vector environment once; of ``action_masks`` every lane gets its own row."""
-        if method_name != "action_masks":
-            return super().env_method(method_name, *method_args, indices=indices, **kwargs)
-        masks: NDArray[np.bool_] = self.venv.action_masks()  # type: ignore[attr-defined]  # the edge experts' twins
-        return [masks[i] for i in self._get_indices(indices)]
 
 
 def build_experts(
@@ -65,8 +54,9 @@ def build_experts(
     """Build a learner on the vector environment of an id whose choices are masked.
 
     Args:
-        algorithm: ``masked_ppo``; or ``fractional_ppo`` or ``fractional_d3qn_ddpg``, which read their mask in the
-            observation of ``edgewise/ExpertRoute-v0``. The latter is a dueling double DQN here: nothing waits.
+        algorithm: ``masked_ppo``; ``lagrangian_ppo``, which keeps the constraints that ``edgewise/ExpertRoute-v0``
+            reports with ``constraints="cmdp"``; or ``fractional_ppo`` or ``fractional_d3qn_ddpg``, which read their
+            mask in the observation of that environment. The last one is a dueling double DQN here: nothing waits.
         env_id: ``edgewise/ExpertSelect-v0``, ``edgewise/ExpertRoute-v0`` or ``edgewise/ExpertTwoLevel-v0``.
         env_kwargs: keyword arguments of the environment.
         num_envs: lanes.
@@ -87,7 +77,7 @@ def build_experts(
     tree, kwargs = SeedTree(seed), dict(env_kwargs or {})
     sample = _random_play(_make(env_id, kwargs, _SAMPLE_LANES), tree)
     venv = _make(env_id, kwargs, num_envs)
-    env = MaskedVecEnv(venv)
+    env = _constrained(venv, kwargs) if isinstance(config, LagrangianPPOConfig) else MaskedVecEnv(venv)
     ignored = set(np.flatnonzero(np.ptp(sample, axis=0) == 0.0).tolist())  # what never varies tells nothing
     for name in _BUDGET_COLUMNS if not kwargs.get("hard_budget") else ():
         if name in venv.layout:  # without a budget that ends anything, an episode's end changes no later prompt
@@ -102,6 +92,17 @@ def build_experts(
         model = _masked_ppo(env, config, tree.libraries, columns, sample)
     env.seed(tree.train)  # after the model, which seeds its environment with the libraries' seed
     return model
+
+
+def _constrained(venv: Any, kwargs: dict[str, Any]) -> MaskedVecEnv:
+    """An environment that prices what it reports."""
+    require("sb3_contrib", "sb3")
+    from .lagrangian import ConstrainedVecEnv
+
+    if kwargs.get("constraints") != "cmdp":
+        raise InvalidInputError.of("constraints", "cmdp for lagrangian_ppo", kwargs.get("constraints"))
+    horizon = kwargs.get("horizon")
+    return ConstrainedVecEnv(venv, PROMPTS_PER_EPISODE if horizon is None else math.ceil(horizon))
 
 
 def _make(env_id: str, kwargs: dict[str, Any], lanes: int) -> Any:
@@ -136,11 +137,17 @@ def _masked_ppo(
     env: MaskedVecEnv, config: MaskedPPOConfig, seed: int, ignored: tuple[int, ...], sample: NDArray[np.float32]
 ) -> BaseAlgorithm:
     maskable: Any = require("sb3_contrib", "sb3").MaskablePPO
+    own: dict[str, Any] = {}
+    if isinstance(config, LagrangianPPOConfig):
+        from .lagrangian import LagrangianPPO
+
+        maskable, own = LagrangianPPO, {"multiplier_rate": config.multiplier_rate}
     model: BaseAlgorithm = maskable(
         "MlpPolicy",
         env,
         vf_coef=config.vf_coef,
         seed=seed,
+        **own,
         policy_kwargs={
             "net_arch": {"pi": list(config.hidden), "vf": list(config.hidden)},
             "features_extractor_class": DecisionFeatures,

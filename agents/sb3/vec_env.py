@@ -179,6 +179,19 @@ class SemiMarkovVecEnv(VecEnv):
         return super()._get_indices(indices)
 
 
+class MaskedVecEnv(SemiMarkovVecEnv):
+    """A `SemiMarkovVecEnv` whose lanes have action masks, in the form in which sb3-contrib asks for them."""
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **kwargs: Any
+    ) -> list[Any]:
+        """Call a method of the vector environment once; of ``action_masks`` every lane gets its own row."""
+        if method_name != "action_masks":
+            return super().env_method(method_name, *method_args, indices=indices, **kwargs)
+        masks: NDArray[np.bool_] = self.venv.action_masks()  # type: ignore[attr-defined]  # the edge experts' twins
+        return [masks[i] for i in self._get_indices(indices)]
+
+
 def step_arrays(env: VecEnv, infos: list[dict[str, Any]], dones: NDArray[np.bool_], columns: int) -> StepArrays:
     """The step as arrays: taken from the adapter, or gathered from the infos of any other `VecEnv`.
 

@@ -85,13 +85,19 @@ class Contest:
         """Play a policy and compare the learner, whose values per epoch are `ours`, with it."""
         sums = self.play(decide)
         values, answers = sums["value"] / self._epochs, sums["answers"]
+        quality, energy, delay, refused = (
+            float(sums[name].mean() / self._epochs) for name in ("quality", "energy", "delay", "refused")
+        )
         return Row(
             label=label,
             kind=kind,
             value=estimate([values]),
             per_seed=values.tolist(),
             shortfall=estimate([(target - values) / target]) if target > 0.0 else None,
-            **{name: float(sums[name].mean() / self._epochs) for name in ("quality", "energy", "delay", "refused")},
+            quality=quality,
+            energy=energy,
+            delay=delay,
+            refused=refused,
             late=None,
             shares=(answers / np.maximum(answers.sum(axis=1, keepdims=True), 1.0)).tolist(),
             difference=None if ours is None else estimate([ours, values], difference),

@@ -28,6 +28,7 @@ class Row(BaseModel):
         delay: mean, s.
         late: share of the prompts answered after their delay budget; None for selections, which keep theirs.
         refused: share of the epochs in which the selection exceeded a budget; None elsewhere.
+        uses: by constraint what an episode used of it, as a share of what it may use; empty where none is reported.
         shares: (categories, experts) of a category's prompts, which expert answers them.
         difference: learner minus this policy on the same budgets or episodes; None for the learner.
     """
@@ -43,8 +44,15 @@ class Row(BaseModel):
     delay: float
     late: float | None
     refused: float | None = None
+    uses: dict[str, Estimate] = {}
     shares: list[list[float]]
     difference: Estimate | None = None
+
+    @property
+    def exceeded(self) -> dict[str, float]:
+        """Constraints whose use is above what is allowed, the whole interval, and by how much."""
+        low = {name: use.estimate if use.low is None else use.low for name, use in self.uses.items()}
+        return {name: use.estimate - 1.0 for name, use in self.uses.items() if low[name] > 1.0}
 
 
 class BudgetRow(BaseModel):
@@ -149,8 +157,9 @@ class ExpertsEvaluation(AnyEvaluation):
 
     @property
     def best_rule(self) -> Row:
-        """The best rule that obeys the budgets and sees what it may."""
-        return max((row for row in self.others if row.kind == "scripted"), key=lambda row: row.value.estimate)
+        """The best rule that obeys the budgets and sees what it may; any if none keeps the constraints."""
+        rules = [row for row in self.others if row.kind == "scripted"]
+        return max([row for row in rules if not row.exceeded] or rules, key=lambda row: row.value.estimate)
 
     @property
     def worst(self) -> BudgetRow | None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ...envs.core.errors import InvalidInputError
 from ...envs.edge_experts.costs import costs
 from ...envs.edge_experts.env import ExpertRouteVectorEnv
-from ...envs.edge_experts.fluid import Fluid, fluid
+from ...envs.edge_experts.fluid import Fluid, dual_prices, fluid
 from ...envs.edge_experts.instance import Instance
 from ...envs.edge_experts.params import PROMPTS_PER_EPISODE
 from ...envs.edge_experts.policies import RoutingRule
@@ -22,6 +22,7 @@ from ...envs.edge_experts.route_system import RouteSystem
 from ...envs.edge_experts.sources import open_instance
 from ...train.environments import ExpertsEnvConfig
 from ..estimates import Estimate, estimate
+from ..statistics import standard_error
 from .results import Kind, Point, Row, Target
 from .selecting import singles
 
@@ -47,6 +48,7 @@ class Played:
         duration: (n,) likewise.
         quality: (n,) means; likewise energy (J), delay (s) and late (share of prompts after their budget).
         counts: (categories, experts) prompts answered.
+        uses: by constraint (n,) what an episode used of it, as a share of what it may use; empty without constraints.
     """
 
     cost: FloatArray
@@ -56,6 +58,7 @@ class Played:
     delay: FloatArray
     late: FloatArray
     counts: FloatArray
+    uses: dict[str, FloatArray]
 
     @property
     def values(self) -> FloatArray:
@@ -72,12 +75,12 @@ def _environment(env: ExpertsEnvConfig, instance: Instance, lanes: int, decision
 
 
 def default_decisions(env: ExpertsEnvConfig) -> int:
-    """Four training episodes, or one where a budget ends with it."""
+    """Four training episodes, or one where a budget or what constraints allow ends with it."""
     params = env.params()
     episode = PROMPTS_PER_EPISODE
     if params.objective == "sum" and env.horizon is not None:
         episode = math.ceil(env.horizon)
-    return episode if params.hard_budget else 4 * episode
+    return episode if params.hard_budget or params.constraints == "cmdp" else 4 * episode
 
 
 def play(decide: Decide, venv: ExpertRouteVectorEnv, first_seed: int, decisions: int) -> Played:
@@ -85,7 +88,8 @@ def play(decide: Decide, venv: ExpertRouteVectorEnv, first_seed: int, decisions:
     system = system_of(venv)
     lanes, instance = venv.num_envs, system.instance
     obs, _ = venv.reset(seed=first_seed)
-    sums = np.zeros((6, lanes))
+    sums, uses = np.zeros((6, lanes)), dict[str, FloatArray]()
+    constrained = system.params.constraints == "cmdp"
     counts = np.zeros((len(instance.categories), instance.n + 1))
     for _ in range(decisions):
         prompts, mask = system.state.lane["prompt"].copy(), venv.action_masks()
@@ -93,11 +97,13 @@ def play(decide: Decide, venv: ExpertRouteVectorEnv, first_seed: int, decisions:
         obs, _, _, _, info = venv.step(actions)
         late = info["constraint_costs"]["delay"] > 0.0
         sums += [info["cost"], info["duration"], info["quality"], info["energy_J"], info["delay_s"], late]
+        for name, limit in info["constraint_limits"].items() if constrained else ():
+            uses[name] = uses.get(name, np.zeros(lanes)) + info["constraint_costs"][name] / limit
         first = actions if actions.ndim == 1 else actions[:, 0]
         np.add.at(counts, (instance.prompts.category[prompts], first), 1.0)
     cost, duration, *means = sums
     quality, energy, delay, late_share = (part / decisions for part in means)
-    return Played(cost, duration, quality, energy, delay, late_share, counts[:, : instance.n])
+    return Played(cost, duration, quality, energy, delay, late_share, counts[:, : instance.n], uses)
 
 
 def system_of(venv: ExpertRouteVectorEnv) -> RouteSystem:
@@ -116,9 +122,16 @@ def scripted(rule: str, venv: ExpertRouteVectorEnv, seed: int = 0) -> Decide:
     return lambda obs, mask, prompts: policy(obs, mask)
 
 
-def pointwise(found: Fluid, ratio: float) -> Decide:
-    """The best expert for every prompt, if all that it will cost is known: what the linear programme does."""
-    price = (found.cost - ratio * found.duration)[:, :-1]
+def pointwise(found: Fluid, ratio: float, prices: tuple[float, float] = (0.0, 0.0)) -> Decide:
+    """The best expert for every prompt, if all that it will cost is known: what the linear programme does.
+
+    Args:
+        found: consequences of every choice.
+        ratio: price of the duration.
+        prices: of the constraints: per joule, and per relative excess delay.
+    """
+    constrained = prices[0] * found.energy + prices[1] * found.excess
+    price = (found.cost - ratio * found.duration + constrained)[:, :-1]
 
     def decide(obs: Any, mask: NDArray[np.bool_], prompts: NDArray[np.int64]) -> NDArray[np.int64]:
         usable = np.where(mask.any(axis=1, keepdims=True), mask, True)
@@ -129,12 +142,17 @@ def pointwise(found: Fluid, ratio: float) -> Decide:
 
 
 def score_routing(policy: Any, env: ExpertsEnvConfig, first_seed: int, lanes: int) -> dict[str, float]:
-    """What a policy earns per unit, negated: the score of a checkpoint."""
+    """The score of a checkpoint: what a policy earns per unit, negated; where constraints are exceeded, by how much.
+
+    A policy that exceeds a constraint, by more than two standard errors, scores worse than every one that keeps all.
+    """
     decisions = default_decisions(env)
     venv = _environment(env, open_instance(env.instance), lanes, decisions)
     found = play(learned(policy), venv, first_seed, decisions)
     value = float(-found.cost.sum() / found.duration.sum())
-    return {"score": -value, "value": value, "quality": float(found.quality.mean())}
+    excess = sum(max(float(use.mean() - 2.0 * standard_error(use)) - 1.0, 0.0) for use in found.uses.values())
+    uses = {f"{name}_use": float(use.mean()) for name, use in found.uses.items()}
+    return {"score": excess if excess > 0.0 else -value, "value": value, "quality": float(found.quality.mean()), **uses}
 
 
 def _value(cost: Any, duration: Any, axis: int = -1) -> Any:
@@ -161,7 +179,10 @@ class Comparison:
             value=-best.bound, exact=self.fluid.exact, method=best.method, seconds=round(best.seconds, 6)
         )
         self._first, self._decisions = first_seed, decisions
-        self.reference = self.play(pointwise(self.fluid, best.bound if env.params().objective != "sum" else 0.0))
+        params = env.params()
+        prices = dual_prices(system_of(self.venv)) if params.constraints == "cmdp" else (0.0, 0.0)
+        ratio = best.bound if params.objective != "sum" else 0.0
+        self.reference = self.play(pointwise(self.fluid, ratio, prices))
 
     def play(self, decide: Decide) -> Played:
         """Run a policy."""
@@ -183,6 +204,7 @@ class Comparison:
             energy=float(found.energy.mean()),
             delay=float(found.delay.mean()),
             late=float(found.late.mean()),
+            uses={name: estimate([use]) for name, use in found.uses.items()},
             shares=(found.counts / np.maximum(totals, 1.0)).tolist(),
             difference=against,
         )

@@ -24,7 +24,9 @@ def print_evaluation(evaluation: ExpertsEvaluation, console: Any) -> None:
         title(evaluation),
         ("policy", f"value per {evaluation.unit}", "95 %", _missing(evaluation), "95 %", "learner minus it"),
     )
-    details = make_table("", ("policy", "quality", "J per prompt", "delay, s", _share_name(evaluation)))
+    details = make_table(
+        "", ("policy", "quality", "J per prompt", "delay, s", _share_name(evaluation), *_uses(evaluation))
+    )
     for row in evaluation.rows:
         values.add_row(*map(text, _value_cells(row)), style=_STYLES[row.kind])
         details.add_row(*map(text, _detail_cells(row)), style=_STYLES[row.kind])
@@ -51,6 +53,11 @@ def _share_name(evaluation: ExpertsEvaluation) -> str:
     return "epochs refused" if evaluation.mode == "epochs" else "late"
 
 
+def _uses(evaluation: ExpertsEvaluation) -> list[str]:
+    """Headings of the used shares of the constraints."""
+    return [f"{name} used" for name in evaluation.learner.uses]
+
+
 def _missing(evaluation: ExpertsEvaluation) -> str:
     return "regret" if evaluation.mode == "select" else f"below the {target_name(evaluation).split()[1]}"
 
@@ -63,7 +70,8 @@ def _value_cells(row: Row) -> list[str]:
 def _detail_cells(row: Row) -> list[str]:
     part = row.late if row.refused is None else row.refused
     late = "" if part is None else percent(part)
-    return [row.label, f"{row.quality:.4f}", f"{row.energy:.1f}", f"{row.delay:.2f}", late]
+    uses = [percent(use.estimate) for use in row.uses.values()]
+    return [row.label, f"{row.quality:.4f}", f"{row.energy:.1f}", f"{row.delay:.2f}", late, *uses]
 
 
 def _worst(evaluation: ExpertsEvaluation) -> Any:

@@ -47,7 +47,12 @@ def verdict(evaluation: ExpertsEvaluation) -> dict[str, str]:
     scale = abs(rule.value.estimate)
     relative = against / scale if scale > 0 else 0.0
     versus = f"its value is {compared(relative)} that of the best rule, “{rule.label}”"
+    if rule.exceeded:
+        versus += ", though no rule keeps the constraints"
     missing = learner.shortfall
+    if learner.exceeded:
+        excess = " and ".join(f"{name} by {percent(by)}" for name, by in learner.exceeded.items())
+        return {"tone": "bad", "text": f"Exceeds what it may use in expectation: {excess}; {versus}."}
     near = missing is not None and missing.estimate <= NEAR
     tone = "bad" if against < 0 and not near else "good" if near else "plain"
     if missing is None:

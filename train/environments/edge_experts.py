@@ -80,8 +80,8 @@ class ExpertsEnvConfig(_Fields):
             gymnasium.make(self.id, **self.kwargs())
         except InvalidInputError as error:
             raise ValueError(str(error)) from None
-        if self.params().constraints == "cmdp":
-            raise ValueError("constraints: must be none or penalty for training: no learner here reads the reports")
+        if self.params().constraints == "cmdp" and self.params().objective != "sum":
+            raise ValueError("objective: must be sum where constraints are reported (cmdp), for training")
         return self
 
     @property
@@ -96,11 +96,16 @@ class ExpertsEnvConfig(_Fields):
 
     @property
     def learners(self) -> frozenset[str]:
-        """Algorithms that can train here: a ratio needs a fractional one, a selection is no long-run average."""
-        ratio = EXPERT_LEARNERS - {"masked_ppo"}
+        """Algorithms that can train here.
+
+        A ratio needs a fractional one, reported constraints one that keeps them; a selection is no long-run average.
+        """
         if self.mode != "route":
-            return EXPERT_LEARNERS - ratio
-        return EXPERT_LEARNERS if self.params().objective == "sum" else ratio
+            return frozenset({"masked_ppo"})
+        if self.params().constraints == "cmdp":
+            return frozenset({"lagrangian_ppo"})
+        fractional = EXPERT_LEARNERS - {"masked_ppo", "lagrangian_ppo"}
+        return fractional | {"masked_ppo"} if self.params().objective == "sum" else fractional
 
     def params(self) -> RouteParams:
         """Parameters of routing."""

@@ -12,6 +12,7 @@ from edgewise.eval.experts import family
 from edgewise.eval.experts.epochs import RESOLVED
 from edgewise.eval.experts.routing import POINTWISE
 from edgewise.eval.experts.selecting import cases, selections
+from edgewise.eval.experts.verdict import verdict
 from edgewise.train.config import TrainConfig
 
 ROUTE = {"id": "edgewise/ExpertRoute-v0", "queues": False, "constraints": "none"}
@@ -76,6 +77,26 @@ def test_choosing_prompt_by_prompt_reaches_the_certified_value(objective, algori
     assert found.rows[0].value.estimate <= best.value.estimate * (1 + 1e-3)
     assert found.learner.shortfall.estimate > 0.1
     assert np.allclose(np.sum(found.learner.shares, axis=1), 1.0)
+
+
+def test_constraints_are_part_of_the_verdict():
+    env = ROUTE | {"constraints": "cmdp", "tau": (1, 4, 10, 15), "energy_budget": 60_000.0, "delay_budget": 20.0}
+    slow = [one.id for one in open_instance("synthetic:0").experts].index("llama-8b-orin-fp16")
+    ranking = [slow, *(i for i in range(12) if i != slow)]
+    found = family.evaluate(Fixed(ranking), config(env, "lagrangian_ppo"), Request(seeds=16))
+    assert found.horizon == 200  # one episode: what it may use is meant for that
+    best = next(row for row in found.others if row.label == POINTWISE)
+    assert best.value.estimate == pytest.approx(found.target.value, rel=0.02)
+    assert {name: use.estimate for name, use in best.uses.items()} == pytest.approx(
+        {"energy": 1.0, "delay": 1.0}, abs=0.1
+    )
+    free = next(row for row in found.others if row.label == "best true quality")
+    assert set(free.exceeded) == {"energy", "delay"}
+    assert free.value.estimate > found.target.value
+    assert set(found.learner.exceeded) == {"energy", "delay"}
+    text = verdict(found)["text"]
+    assert text.startswith("Exceeds what it may use in expectation")
+    assert not best.exceeded
 
 
 def test_with_queues_only_a_bound_is_known():
@@ -168,7 +189,9 @@ def test_what_the_family_lacks_is_refused(env, request_, message):
     [
         (SELECT | {"rate": 1.0}, "masked_ppo", "rate: is not for"),
         (ROUTE | {"reveal_gain": True}, "masked_ppo", "reveal_gain: is not for"),
-        (ROUTE | {"constraints": "cmdp"}, "masked_ppo", "constraints: must be"),
+        (ROUTE | {"constraints": "cmdp"}, "masked_ppo", "must be one of lagrangian_ppo"),
+        (ROUTE | {"constraints": "cmdp", "objective": "per_joule"}, "lagrangian_ppo", "objective: must be sum"),
+        (ROUTE, "lagrangian_ppo", "must be one of"),
         (ROUTE | {"objective": "per_joule"}, "masked_ppo", "must be one of fractional_d3qn_ddpg, fractional_ppo"),
         (SELECT, "fractional_ppo", "must be one of masked_ppo"),
         (EPOCHS, "fractional_ppo", "must be one of masked_ppo"),
