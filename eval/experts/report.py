@@ -123,8 +123,8 @@ def _policy(evaluation: ExpertsEvaluation) -> list[Figure]:
 
 
 def _is_optimum(row: Row) -> bool:
-    """Whether a reference keeps the budgets, so that its answers can be compared with the learner's."""
-    return row.kind == "reference" and "ignored" not in row.label
+    """Whether a reference keeps budgets and constraints, so that its answers can be compared with the learner's."""
+    return row.kind == "reference" and "ignored" not in row.label and not row.exceeded
 
 
 def _table(evaluation: ExpertsEvaluation) -> list[dict[str, Any]]:

@@ -60,6 +60,9 @@ def verdict(evaluation: ExpertsEvaluation) -> dict[str, str]:
     worst = evaluation.worst
     if worst is None:
         text = f"{share(missing)} below the {target_name(evaluation)}; {versus}."
+        if learner.uses:
+            uses = " and ".join(f"{percent(use.estimate)} of the {name}" for name, use in learner.uses.items())
+            text = f"{text[:-1]}. It uses {uses} that it may use."
     else:
         text = (
             f"Mean regret {share(missing)} over {len(evaluation.budgets)} pairs of budgets, at worst "

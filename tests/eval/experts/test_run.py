@@ -97,6 +97,9 @@ def test_constraints_are_part_of_the_verdict():
     text = verdict(found)["text"]
     assert text.startswith("Exceeds what it may use in expectation")
     assert not best.exceeded
+    kept = verdict(found.model_copy(update={"learner": best}))["text"]
+    assert "It uses" in kept
+    assert "of the energy and" in kept
 
 
 def test_with_queues_only_a_bound_is_known():
