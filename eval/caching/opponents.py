@@ -141,7 +141,7 @@ def variants(
     field: Field,
     policy: AdaptivePolicy,
     warm: tuple[State, State] | None,
-    static_net: AdaptivePolicy | None,
+    other: AdaptivePolicy | None,
     ours: NDArray[np.float64],
     progress: Callable[[str], None] = lambda text: None,
 ) -> list[Row]:
@@ -156,10 +156,10 @@ def variants(
         ):
             progress(f"“{label}”")
             found.append(field.row(label, "test_time", rule, Learned(policy, test_time, state), ours))
-    if static_net is not None:
+    if other is not None:
         progress(f"“{STATIC_NET}”")
         rule = "same network, trained without inner steps"
-        found.append(field.row(STATIC_NET, "static", rule, Learned(static_net, "frozen"), ours))
+        found.append(field.row(STATIC_NET, "static", rule, Learned(other, "frozen"), ours))
     return found
 
 

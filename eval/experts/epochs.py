@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ...envs.edge_experts.costs import costs
 from ...envs.edge_experts.instance import Instance
+from ...envs.edge_experts.monotone import mask_of
 from ...envs.edge_experts.policies import select
 from ...envs.edge_experts.sources import open_instance
 from ...envs.edge_experts.two_level import ExpertTwoLevelVectorEnv
@@ -77,7 +78,7 @@ class Contest:
                 if loaded:
                     chosen = self.system.favourites(rows, loaded)
                     sums["delay"][lane] += self._delay[rows, chosen].mean()
-                    sums["energy"][lane] += constraints[lane].energy_use(sum(1 << i for i in loaded))
+                    sums["energy"][lane] += constraints[lane].energy_use(mask_of(loaded))
                     np.add.at(sums["answers"], (prompts.category[rows], chosen), 1.0)
         return sums
 

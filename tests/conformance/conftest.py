@@ -80,11 +80,6 @@ class Case:
     kwargs: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def crowd(self) -> int:
-        """How many times as many decisions an episode has: in an event stream all devices' follow each other."""
-        return 2 if "Game" in self.id else 1
-
-    @property
     def settings(self) -> dict[str, Any]:
         return {"horizon": HORIZON} | self.kwargs
 

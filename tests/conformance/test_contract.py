@@ -16,19 +16,19 @@ MODES = list(AutoresetMode)
 
 
 def test_scalar_environments_keep_the_contract(case):
-    assert check_smdp(case.make(), steps=300 * case.crowd) >= 2
+    assert check_smdp(case.make(), steps=600) >= 2
 
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
 def test_vector_environments_keep_the_contract(case, mode):
-    assert check_smdp(case.make_vec(3, autoreset_mode=mode), steps=100 * case.crowd) >= 2
+    assert check_smdp(case.make_vec(3, autoreset_mode=mode), steps=200) >= 2
 
 
 def test_lanes_equal_the_scalar_environment_bit_for_bit(case):
     def make_vec(n, mode):
         return case.make_vec(n, autoreset_mode=mode)
 
-    assert check_vector_equals_scalar(make_vec, case.make, n=3, steps=120 * case.crowd) >= 3
+    assert check_vector_equals_scalar(make_vec, case.make, n=3, steps=200) >= 3
 
 
 def test_the_game_runs_on_an_event_clock(game, faces):
