@@ -34,7 +34,8 @@ def test_greedy_actions_are_the_deterministic_decisions(learn: Any, family: Any,
             one, two = Acting(EDGES, 3.0, learn), Acting(EDGES, 3.0, learn)
             expected, found = one.decide(actor, batch).to_env, two.greedy(GreedyActor(actor), batch)
         np.testing.assert_array_equal(found["server"], expected["server"])
-        np.testing.assert_allclose(found["wait"], expected["wait"], rtol=1e-4, atol=1e-6)  # sums are rounded elsewhere
+        # Sums are rounded elsewhere, and a wait near 0 is what larger ones leave.
+        np.testing.assert_allclose(found["wait"], expected["wait"], rtol=1e-5, atol=1e-5)
         assert found["wait"].shape == (rows, 1)
         if rows > 3 and learn != "wait":
             assert len(set(found["server"])) > 1
