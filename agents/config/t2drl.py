@@ -105,12 +105,22 @@ class T2DRLConfig(CacheNetworkFields):
     vf_coef: float = Field(default=0.25, ge=0, description="[-] weight of the value loss")
     ent_coef: float = Field(default=0.0, ge=0, description="[-] weight of the entropy bonus")
     aux_coef: float = Field(default=0.1, ge=0, description="[-] weight of the self-supervised loss; 0: none")
-    own_credit: float = Field(
+    own_credit: bool = Field(
+        default=False,
+        description="a ratio, a value and an advantage per item, from its own cost; else one of each for all together",
+    )
+    bid_value: float = Field(
         default=0.0,
         ge=0,
+        le=1000,
+        description="[-] what a unit of score bids for the whole memory, in training and in mean costs of a slot; "
+        "0: memory is free",
+    )
+    own_price: float = Field(
+        default=0.3,
+        ge=0,
         le=1,
-        description="[-] first weight of an item's own cost, against that of all, in the advantage of its decision, "
-        "falling linearly to 0; 0: one advantage and one ratio for all items together",
+        description="[-] weight of the own bid in the price of memory, against the highest one turned away below it",
     )
     max_grad_norm: float = Field(default=0.5, gt=0, description="[-] gradient clip")
     value_memory: float = Field(default=10.0, ge=1, description="[rollouts] remembered by the scale of the values")
@@ -120,9 +130,11 @@ class T2DRLConfig(CacheNetworkFields):
 
     @model_validator(mode="after")
     def _whole_chunks(self) -> T2DRLConfig:
-        """Chunks start where inner base weights change; items' own costs need values of their own."""
+        """Chunks start where inner base weights change; own costs need own values, and bids what is ranked by them."""
         if self.own_credit and not self.item_head:
             raise ValueError("item_head: must be at least 1 with own_credit, got 0")
+        if self.bid_value and not (self.own_credit and self.fill):
+            raise ValueError("bid_value: must be 0 without own_credit and fill")
         if self.backbone == "ttt" and self.chunk % self.minibatch:
             raise ValueError(f"chunk: must be a multiple of minibatch = {self.minibatch}, got {self.chunk}")
         return self

@@ -6,15 +6,14 @@ b in [0, 1]) and then one score per item, positive where it is to be cached.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from .hybrid import UnimodalBeta
 
-_MOST_SCORE = 10.0  # of a latent score, logit units: beyond it float32 no longer resolves tanh
+MOST_SCORE = 30.0
+"""Bound of latent scores, logit units."""
 
 
 class CacheShareDistribution:
@@ -24,8 +23,8 @@ class CacheShareDistribution:
     Log-probabilities see shares clamped to [1e-6, 1 - 1e-6].
 
     A ranked law draws the bits by way of latent scores, logit + logistic noise: an item is cached where its score is
-    positive, with the same probability. The carrier then holds tanh(score / 2) in place of -1 or 1, whose order says
-    which items matter most, and the log-probability is that of the score.
+    positive, with the same probability. The carrier then holds the score, divided by `MOST_SCORE`, in place of -1 or 1:
+    the order of the scores says which items matter most. The log-probability is that of the score.
 
     Args:
         logits: scores of the bits, shape (n, I).
@@ -44,8 +43,8 @@ class CacheShareDistribution:
         shares = (self._shares.mode() if deterministic else self._shares.sample()).view_as(self.logits)
         threshold = torch.full_like(self.logits, 0.5) if deterministic else torch.rand_like(self.logits)
         if self.ranked:
-            latent = (self.logits + torch.logit(threshold, eps=1e-6)).clamp(-_MOST_SCORE, _MOST_SCORE)
-            return torch.cat([2.0 * shares - 1.0, torch.tanh(0.5 * latent)], dim=-1)
+            latent = (self.logits + torch.logit(threshold, eps=1e-6)).clamp(-MOST_SCORE, MOST_SCORE)
+            return torch.cat([2.0 * shares - 1.0, latent / MOST_SCORE], dim=-1)
         bits = (torch.sigmoid(self.logits) > threshold).to(self.logits.dtype)
         return torch.cat([2.0 * shares - 1.0, 2.0 * bits - 1.0], dim=-1)
 
@@ -54,8 +53,7 @@ class CacheShareDistribution:
         shares, scores = carrier.chunk(2, dim=-1)
         cached = scores > 0.0
         if self.ranked:
-            edge = math.tanh(0.5 * _MOST_SCORE)
-            noise = 2.0 * torch.atanh(scores.clamp(-edge, edge)) - self.logits
+            noise = MOST_SCORE * scores - self.logits
             bits = -functional.softplus(noise) - functional.softplus(-noise)
         else:
             bits = -functional.softplus(torch.where(cached, -self.logits, self.logits))

@@ -77,6 +77,7 @@ class CacheActorCritic(nn.Module):
     obs_scale: Tensor
     value_mean: Tensor
     value_scale: Tensor
+    usual_cost: Tensor
     calibrated: Tensor
 
     def __init__(
@@ -114,6 +115,7 @@ class CacheActorCritic(nn.Module):
         self.register_buffer("obs_scale", torch.ones(obs_dim))
         self.register_buffer("value_mean", torch.zeros(()))
         self.register_buffer("value_scale", torch.ones(()))
+        self.register_buffer("usual_cost", torch.zeros(()))  # per slot, in the rollout of `calibrate`
         self.register_buffer("calibrated", torch.zeros(()))  # 1 after `calibrate`
         for head in (self.bits, self.shares):  # the first policy hardly depends on the observation
             nn.init.orthogonal_(head.weight, gain=0.01)
@@ -214,7 +216,7 @@ class CacheActorCritic(nn.Module):
         if not self.fill:
             return carrier
         shares, scores = carrier.chunk(2, dim=-1)
-        sizes = obs[:, _SIZES * self.items : (_SIZES + 1) * self.items]
+        sizes = self.sizes(obs)
         ranks = scores.argsort(dim=-1, descending=True, stable=True)
         wanted = torch.where(scores > 0.0, sizes, torch.full_like(sizes, torch.inf)).gather(-1, ranks)
         room, kept = torch.full_like(scores[:, 0], 1.0 + _ROUNDING), []
@@ -223,6 +225,10 @@ class CacheActorCritic(nn.Module):
             room = torch.where(kept[-1], room - size, room)
         fits = torch.zeros_like(scores, dtype=torch.bool).scatter(-1, ranks, torch.stack(kept, dim=-1))
         return torch.cat([shares, torch.where(fits, scores, -scores.abs())], dim=-1)
+
+    def sizes(self, obs: Tensor) -> Tensor:
+        """Shares (n, I) of the memory that the items take, from observations (n, D)."""
+        return obs[:, _SIZES * self.items : (_SIZES + 1) * self.items]
 
     def note_action(self, state: Tensor, action: Tensor) -> Tensor:
         """States (n, S) after carriers (n, 2 I)."""
@@ -249,6 +255,7 @@ class CacheActorCritic(nn.Module):
                 sum of independent rewards has.
         """
         self.fit(observations)
+        self.usual_cost.fill_(float(rewards.mean().abs()))
         self.value_mean.fill_(float(rewards.mean()) / (1.0 - gamma))
         self.value_scale.fill_(max(float(rewards.std(correction=0)) / math.sqrt(1.0 - gamma**2), 1e-6))
         self.value.bias.zero_()  # the head's weights are 0 until something is learned

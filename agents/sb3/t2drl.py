@@ -16,6 +16,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from ...envs.core.errors import InvalidInputError
+from ..memory_bids import payments
+from ..networks.cache_law import MOST_SCORE
 from .policies import check_policy
 from .t2drl_buffer import ChunkRolloutBuffer, Chunks
 from .t2drl_policy import T2DRLPolicy
@@ -47,10 +49,12 @@ class T2DRL(PPO):
             and where a rollout does.
         batch_size: least slots in a minibatch of whole chunks.
         aux_coef: weight of the self-supervised loss of the outer weights.
-        own_credit: first weight of an item's own cost, against that of all, in the advantage of its decision; it falls
-            linearly to 0. Above 0 every item has a ratio, a value and an advantage of its own, as in MAPPO, and the
-            environment must tell ``info["cost_by_agent"]``; 0: one of each for all items together. Own costs say soon
-            what an item is worth, but not what it takes from the others.
+        own_credit: whether every item has a ratio, a value and an advantage of its own, from its own cost; the environment
+            must tell ``info["cost_by_agent"]``. Else there is one of each for all items together.
+        bid_value: what a unit of score bids for the whole memory, in costs that a slot had in the first rollout. In
+            training, items pay for the memory they hold, see `memory_bids`: own costs do not say what an item takes
+            from the others. 0: memory is free.
+        own_price: weight of an item's own bid in its price.
         value_memory: rollouts that the scale of the values remembers.
         **kwargs: the rest of SB3's PPO arguments.
 
@@ -71,19 +75,26 @@ class T2DRL(PPO):
         chunk: int = 20,
         batch_size: int = 128,
         aux_coef: float = 0.1,
-        own_credit: float = 0.0,
+        own_credit: bool = False,
+        bid_value: float = 0.0,
+        own_price: float = 0.3,
         value_memory: float = 10.0,
         n_steps: int = 100,
         **kwargs: Any,
     ) -> None:
         check_policy(policy, "T2DRLPolicy", T2DRLPolicy)
-        for name, value, least in (("chunk", chunk, 1), ("value_memory", value_memory, 1), ("aux_coef", aux_coef, 0)):
+        for name, value, least in (
+            ("chunk", chunk, 1),
+            ("value_memory", value_memory, 1),
+            ("aux_coef", aux_coef, 0),
+            ("bid_value", bid_value, 0),
+        ):
             if not least <= value < np.inf:
                 raise InvalidInputError.of(name, f"a finite number >= {least}", value)
-        if not 0.0 <= own_credit <= 1.0:
-            raise InvalidInputError.of("own_credit", "in [0, 1]", own_credit)
+        if not 0.0 <= own_price <= 1.0:
+            raise InvalidInputError.of("own_price", "in [0, 1]", own_price)
         self.chunk, self.aux_coef, self.value_memory = chunk, aux_coef, value_memory
-        self.own_credit = own_credit
+        self.own_credit, self.bid_value, self.own_price = own_credit, bid_value, own_price
         kwargs.setdefault("rollout_buffer_class", ChunkRolloutBuffer)
         # SB3 gets one batch for all, of whose size it does not warn: minibatches are ours. Its `load` gives no env.
         whole = n_steps * (1 if env is None else env.num_envs)
@@ -94,8 +105,10 @@ class T2DRL(PPO):
         super()._setup_model()
         if self.own_credit:
             if self.policy.network.parts == 1:
-                raise InvalidInputError.of("own_credit", "0 for a network without item_head", self.own_credit)
+                raise InvalidInputError.of("own_credit", "false for a network without item_head", self.own_credit)
             self.rollout_buffer.parts = self.policy.network.parts
+        if self.bid_value and not (self.own_credit and self.policy.network.fill):
+            raise InvalidInputError.of("bid_value", "0 without own_credit and fill", self.bid_value)
         self._state = self.policy.initial_state(self.n_envs)
         self._slot = np.zeros(self.n_envs, np.int64)  # of its episode, per lane
 
@@ -117,7 +130,7 @@ class T2DRL(PPO):
         self.policy.set_training_mode(False)
         rollout_buffer.reset()
         callback.on_rollout_start()
-        cost = duration = 0.0
+        cost = duration = total_paid = 0.0
         for step in range(n_rollout_steps):
             starts = np.asarray(self._last_episode_starts, np.bool_)
             self._restart(starts)
@@ -135,6 +148,9 @@ class T2DRL(PPO):
             self._update_info_buffer(infos, dones)
             arrays = step_arrays(env, infos, dones, new_obs.shape[-1])
             credits = self._credits(rewards, arrays.parts)
+            if self.bid_value and self.calibrated:
+                paid = self._payments(carrier, requested)
+                credits, total_paid = credits - paid, total_paid + float(paid.sum())
             cost, duration = cost + float(arrays.cost.sum()), duration + float(arrays.duration.sum())
             ended = np.flatnonzero(dones)
             if (alive := ~arrays.terminated[ended]).any():  # a time limit: the value of what would have followed
@@ -148,6 +164,8 @@ class T2DRL(PPO):
         last = torch.as_tensor(self._values(self._last_obs, state))
         rollout_buffer.compute_returns_and_advantage(last, dones)
         self.logger.record("rollout/cost_per_slot", cost / duration if duration else 0.0)
+        if self.bid_value:
+            self.logger.record("rollout/paid_per_slot", total_paid / duration if duration else 0.0)
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
@@ -175,6 +193,16 @@ class T2DRL(PPO):
             raise InvalidInputError('own_credit needs an environment that tells info["cost_by_agent"]')
         return -costs.astype(np.float32)
 
+    def _payments(self, carrier: Tensor, requested: Tensor) -> NDArray[np.float32]:
+        """What the items (n, I) pay for the memory that they got, `requested` being what fitted of `carrier`."""
+        assert isinstance(self._last_obs, np.ndarray)
+        unit = self.bid_value * float(self.policy.network.usual_cost) * MOST_SCORE
+        bids = unit * carrier.chunk(2, dim=-1)[1].cpu().numpy()
+        held = requested.chunk(2, dim=-1)[1].cpu().numpy() > 0.0
+        return payments(
+            bids, self.policy.network.sizes(self._tensor(self._last_obs)).cpu().numpy(), held, self.own_price
+        )
+
     def _tensor(self, values: NDArray[Any]) -> Tensor:
         tensor = obs_as_tensor(values, self.device)
         assert isinstance(tensor, Tensor)
@@ -188,7 +216,9 @@ class T2DRL(PPO):
             network.calibrate(self._tensor(buffer.observations).flatten(0, 1), rewards, self.gamma)
             return
         network.follow(self._tensor(buffer.returns).sum(-1), 1.0 / self.value_memory)
-        buffer.advantages = self._weighed(buffer.advantages)
+        # Every part has a mean of its own; what is worth more to one item than to another stays so.
+        centred = buffer.advantages - buffer.advantages.mean((0, 1))
+        buffer.advantages = centred / (centred.std() + 1e-8)
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         logs: list[dict[str, float]] = []
@@ -199,14 +229,6 @@ class T2DRL(PPO):
             self.logger.record(f"train/{name}", float(np.mean([row[name] for row in logs])))
         self.logger.record("train/value_scale", float(network.value_scale))
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-
-    def _weighed(self, own: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Advantages (T, n, P) of the parts' own costs as they are learned from: mixed with that of all, normalised."""
-        weight = self.own_credit * self._current_progress_remaining
-        mixed = weight * own + (1.0 - weight) * own.sum(-1, keepdims=True)
-        centred = mixed - mixed.mean((0, 1))
-        normalised: NDArray[np.float32] = centred / (centred.std() + 1e-8)
-        return normalised
 
     def _update(self, chunks: Chunks) -> dict[str, float]:
         """One gradient step; what there is to log."""

@@ -9,7 +9,7 @@ from scipy import stats
 
 from edgewise.agents.config import CacheNetworkFields
 from edgewise.agents.networks.backbones import MLPBackbone
-from edgewise.agents.networks.cache_law import CacheShareDistribution
+from edgewise.agents.networks.cache_law import MOST_SCORE, CacheShareDistribution
 from edgewise.agents.networks.cache_share import CacheActorCritic
 from edgewise.agents.networks.caching import cache_network, parameter_counts
 from edgewise.agents.networks.itemwise import ItemwiseBackbone
@@ -64,15 +64,17 @@ def ranked(rows: int = 1) -> CacheShareDistribution:
 
 def test_latent_scores_are_logistic() -> None:
     torch.manual_seed(0)
-    latent = 2.0 * torch.atanh(ranked(40_000).sample().chunk(2, dim=-1)[1])
+    latent = MOST_SCORE * ranked(40_000).sample().chunk(2, dim=-1)[1]
     for i, logit in enumerate(LOGITS[0]):
         assert stats.kstest(latent[:, i], "logistic", args=(logit,)).pvalue > 1e-3
-    carrier = torch.tensor([[0.0, 0.0, 0.0, *np.tanh([-0.4, -0.9, -0.1])]], dtype=torch.float64)  # nothing is cached
+    carrier = torch.tensor(
+        [[0.0, 0.0, 0.0, *np.divide([-0.8, -1.8, -0.2], MOST_SCORE)]], dtype=torch.float64
+    )  # nothing is cached
     expected = stats.logistic.logpdf([-0.8, -1.8, -0.2], LOGITS[0])
     np.testing.assert_allclose(ranked().log_probs(carrier)[0], expected)
     assert ranked().log_prob(carrier).item() == pytest.approx(expected.sum())
-    latent_mode = torch.atanh(ranked().sample(deterministic=True).chunk(2, dim=-1)[1])
-    np.testing.assert_allclose(2.0 * latent_mode[0], LOGITS[0])
+    latent_mode = MOST_SCORE * ranked().sample(deterministic=True).chunk(2, dim=-1)[1]
+    np.testing.assert_allclose(latent_mode[0], LOGITS[0])
 
 
 @pytest.mark.parametrize("make", [law, ranked])

@@ -26,7 +26,7 @@ OTHERS = {"width": 8, "hidden": 6} | {name: SMALL[name] for name in ("n_steps", 
 CASES: dict[str, dict[str, Any]] = {
     **{name: SMALL if name == "ttt" else OTHERS | {"backbone": name} for name in BACKBONES},
     "ttt items": SMALL | {"item_head": 6, "sticky": 2.0},
-    "ttt copies": SMALL | {"item_head": 6, "per_item": True, "own_credit": 0.7},
+    "ttt copies": SMALL | {"item_head": 6, "per_item": True, "own_credit": True},
     "ttt mlp": SMALL | {"layer": "mlp", "separate_critic": True},
     "ttt inverse dynamics": SMALL | {"inner_loss": "inverse_dynamics", "aux_coef": 0.0, "ent_coef": 0.01},
 }

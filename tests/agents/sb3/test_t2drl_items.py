@@ -5,6 +5,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from gymnasium.vector import AutoresetMode, VectorWrapper
 
 from edgewise.agents.cache_actions import VectorFlatCacheAction
@@ -29,7 +30,7 @@ def caching(**changes: Any) -> T2DRL:
 def test_costs_of_the_items_sum_to_the_reward() -> None:
     together = caching()
     rollout(together)
-    apart = caching(own_credit=0.7)  # starts from the same seed
+    apart = caching(own_credit=True)  # starts from the same seed
     rollout(apart)
     inside = [step for step in range(STEPS) if step != HORIZON - 1]  # a time limit adds what follows
     expected = together.rollout_buffer.rewards[inside, :, 0]
@@ -37,19 +38,44 @@ def test_costs_of_the_items_sum_to_the_reward() -> None:
     assert apart.rollout_buffer.advantages.shape == (STEPS, LANES, AGENTS)
 
 
-@pytest.mark.parametrize(("remaining", "weight"), [(1.0, 0.7), (0.5, 0.35), (0.0, 0.0)])
-def test_own_credit_gives_way_to_the_credit_of_all(remaining: float, weight: float) -> None:
-    model = caching(own_credit=0.7)
-    rollout(model)
-    own = model.rollout_buffer.advantages
-    mixed = weight * own + (1.0 - weight) * own.sum(-1, keepdims=True)
-    centred = mixed - mixed.mean((0, 1))
-    model._current_progress_remaining = remaining
-    np.testing.assert_allclose(model._weighed(own), centred / centred.std(), rtol=1e-3, atol=1e-4)
+def test_items_pay_for_memory_in_their_credits_only() -> None:
+    found = []
+    for bid in (0.0, 0.1):  # each starts from the same seed
+        model = caching(own_credit=True, bid_value=bid)
+        for _ in range(2):  # the first rollout says what a slot usually costs
+            rollout(model)
+            model.policy.network.calibrate(*_first(model), 0.9)
+        found.append(model)
+    inside = [step for step in range(STEPS) if (STEPS + step) % HORIZON != HORIZON - 1]  # a time limit adds a value
+    free, paying = (model.rollout_buffer.rewards[inside] for model in found)
+    paid, wanted = free - paying, found[1].rollout_buffer.actions[inside][..., AGENTS:] > 0.0
+    assert (paid >= -1e-3).all()
+    assert (paid[~wanted] <= 1e-3).all()
+    assert paid.max() > 1.0
+    logged = [model.logger.name_to_value for model in found]
+    assert logged[0]["rollout/cost_per_slot"] == logged[1]["rollout/cost_per_slot"]  # payments are no costs
+    assert "rollout/paid_per_slot" not in logged[0]
+    assert logged[1]["rollout/paid_per_slot"] == pytest.approx(paid.sum() / (LANES * STEPS), rel=0.3)
+
+
+def _first(model: T2DRL) -> tuple[torch.Tensor, torch.Tensor]:
+    """Observations and rewards of the rollout, a row per slot."""
+    buffer = model.rollout_buffer
+    observations = torch.as_tensor(buffer.observations).float().flatten(0, 1)
+    return observations, torch.as_tensor(buffer.rewards).sum(-1).flatten()
+
+
+def test_advantages_of_the_items_keep_their_proportions() -> None:
+    model = caching(own_credit=True)
+    model.learn(2 * STEPS * LANES)  # the first rollout only calibrates
+    advantages = model.rollout_buffer.advantages
+    np.testing.assert_allclose(advantages.mean((0, 1)), 0.0, atol=1e-4)
+    assert advantages.std() == pytest.approx(1.0, rel=1e-3)
+    assert len(set(advantages.std((0, 1)).round(4))) > 1
 
 
 def test_a_full_cache_is_filled_in_the_policys_order() -> None:
-    model = caching(own_credit=0.7)
+    model = caching(own_credit=True)
     model.learn(2 * STEPS * LANES)
     policy = AdaptivePolicy(model)
     env = gymnasium.make_vec(CACHING, num_envs=2, n_gpus=20)
@@ -74,10 +100,12 @@ def test_own_credit_needs_costs_by_item() -> None:
     venv = gymnasium.make_vec(CACHING, num_envs=2, autoreset_mode=AutoresetMode.SAME_STEP)
     env = SemiMarkovVecEnv(_Silent(VectorFlatCacheAction(venv)))
     network = CacheNetworkFields(item_head=4, width=8, intermediate=8)
-    model = T2DRL(T2DRLPolicy, env, n_steps=4, own_credit=0.5, policy_kwargs={"network": network})
+    model = T2DRL(T2DRLPolicy, env, n_steps=4, own_credit=True, policy_kwargs={"network": network})
     with pytest.raises(InvalidInputError, match="own_credit needs an environment that tells"):
         model.learn(8)
-    with pytest.raises(InvalidInputError, match="own_credit must be 0 for a network without item_head"):
-        T2DRL(T2DRLPolicy, env, own_credit=0.5)
-    with pytest.raises(InvalidInputError, match="own_credit must be in"):
-        T2DRL(T2DRLPolicy, env, own_credit=1.5)
+    with pytest.raises(InvalidInputError, match="own_credit must be false for a network without item_head"):
+        T2DRL(T2DRLPolicy, env, own_credit=True)
+    with pytest.raises(InvalidInputError, match="bid_value must be 0 without own_credit and fill"):
+        T2DRL(T2DRLPolicy, env, bid_value=1.0)
+    with pytest.raises(InvalidInputError, match="own_price must be in"):
+        T2DRL(T2DRLPolicy, env, own_price=1.5)

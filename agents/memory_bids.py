@@ -1,0 +1,34 @@
+"""What items pay for memory in training, so that an item's own advantage counts what it takes from the others.
+
+An item that is credited with its own cost alone wants memory whenever that is worth anything to *it*, and items then
+outbid each other without end. Here scores are bids per memory, and whoever holds memory pays for it, in the currency of
+the costs: a part of the highest bid below its own that was turned away (what the memory would have been worth to
+another one: the critical price, which makes it best to bid what the memory is worth), and a part of its own bid
+(without which the holders can bid far above their worth for ever, so that nobody else tries).
+
+*Source*: Lehmann, O'Callaghan, Shoham 2002, "Truth revelation in approximately efficient combinatorial auctions"
+(greedy allocation, critical prices).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+
+def payments(bids: Floats, sizes: Floats, held: NDArray[np.bool_], own: float) -> Floats:
+    """What every item pays in a slot, shape (n, I), at least 0; nothing where it holds no memory.
+
+    Args:
+        bids: for the whole memory, shape (n, I); not above 0: no bid.
+        sizes: shares of the memory, shape (n, I).
+        held: which items got their share; they were served in the order of the bids, what did not fit was passed over.
+        own: weight of the own bid in the price, in [0, 1].
+    """
+    refused = np.where(held, 0.0, np.maximum(bids, 0.0))
+    below = refused[:, None, :] < bids[:, :, None]
+    critical = np.where(below, refused[:, None, :], 0.0).max(axis=-1)
+    price = own * np.maximum(bids, 0.0) + (1.0 - own) * critical
+    return np.asarray(np.where(held, sizes * price, 0.0), np.float32)
