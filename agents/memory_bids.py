@@ -12,13 +12,15 @@ another one: the critical price, which makes it best to bid what the memory is w
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
 
-
-def payments(bids: Floats, sizes: Floats, held: NDArray[np.bool_], own: float) -> Floats:
+def payments(
+    bids: NDArray[np.floating[Any]], sizes: NDArray[np.floating[Any]], held: NDArray[np.bool_], own: float
+) -> NDArray[np.float32]:
     """What every item pays in a slot, shape (n, I), at least 0; nothing where it holds no memory.
 
     Args:

@@ -49,8 +49,8 @@ class T2DRL(PPO):
             and where a rollout does.
         batch_size: least slots in a minibatch of whole chunks.
         aux_coef: weight of the self-supervised loss of the outer weights.
-        own_credit: whether every item has a ratio, a value and an advantage of its own, from its own cost; the environment
-            must tell ``info["cost_by_agent"]``. Else there is one of each for all items together.
+        own_credit: whether every item has a ratio, a value and an advantage of its own, from its own cost; the
+            environment must tell ``info["cost_by_agent"]``. Else there is one of each for all items together.
         bid_value: what a unit of score bids for the whole memory, in costs that a slot had in the first rollout. In
             training, items pay for the memory they hold, see `memory_bids`: own costs do not say what an item takes
             from the others. 0: memory is free.
@@ -83,12 +83,8 @@ class T2DRL(PPO):
         **kwargs: Any,
     ) -> None:
         check_policy(policy, "T2DRLPolicy", T2DRLPolicy)
-        for name, value, least in (
-            ("chunk", chunk, 1),
-            ("value_memory", value_memory, 1),
-            ("aux_coef", aux_coef, 0),
-            ("bid_value", bid_value, 0),
-        ):
+        least_of = {"chunk": (chunk, 1), "value_memory": (value_memory, 1), "aux_coef": (aux_coef, 0)}
+        for name, (value, least) in (least_of | {"bid_value": (bid_value, 0)}).items():
             if not least <= value < np.inf:
                 raise InvalidInputError.of(name, f"a finite number >= {least}", value)
         if not 0.0 <= own_price <= 1.0:
@@ -196,12 +192,12 @@ class T2DRL(PPO):
     def _payments(self, carrier: Tensor, requested: Tensor) -> NDArray[np.float32]:
         """What the items (n, I) pay for the memory that they got, `requested` being what fitted of `carrier`."""
         assert isinstance(self._last_obs, np.ndarray)
-        unit = self.bid_value * float(self.policy.network.usual_cost) * MOST_SCORE
-        bids = unit * carrier.chunk(2, dim=-1)[1].cpu().numpy()
+        network = self.policy.network
+        shares_of_memory = network.sizes(self._tensor(self._last_obs)).cpu().numpy()
+        scores = MOST_SCORE * carrier.chunk(2, dim=-1)[1].cpu().numpy()
         held = requested.chunk(2, dim=-1)[1].cpu().numpy() > 0.0
-        return payments(
-            bids, self.policy.network.sizes(self._tensor(self._last_obs)).cpu().numpy(), held, self.own_price
-        )
+        unit = self.bid_value * float(network.usual_cost)
+        return payments(unit * scores, shares_of_memory, held, self.own_price)
 
     def _tensor(self, values: NDArray[Any]) -> Tensor:
         tensor = obs_as_tensor(values, self.device)
