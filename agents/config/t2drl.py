@@ -20,6 +20,7 @@ _OF_BACKBONE = {
     "heads": ("ttt",),
     "minibatch": ("ttt",),
     "inner_loss": ("ttt",),
+    "forgetting": ("ttt",),
     "eta_base": ("ttt", "pad"),
     "hidden": ("mlp", "lstm", "gru", "pad"),
 }
@@ -46,6 +47,13 @@ class CacheNetworkFields(LearnerSection):
     inner_loss: Literal["ttt", "obs_reconstruction", "next_obs_prediction", "inverse_dynamics"] = Field(
         default="ttt", description="self-supervised task of the inner learner"
     )
+    forgetting: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="[-] share of what was learned that is forgotten where a mini-batch ends, before training (every "
+        "head learns its own); 0: nothing, as published",
+    )
     hidden: int | None = Field(
         default=None, ge=1, le=4096, description="[-] width of another backbone; none: as many parameters as TTT"
     )
@@ -63,6 +71,11 @@ class CacheNetworkFields(LearnerSection):
     fill: bool = Field(
         default=False,
         description="request only what fits, best scores first, so that one decision can change a full cache",
+    )
+    predict_next: bool = Field(
+        default=False,
+        description="the self-supervised loss of the outer weights predicts the next observation, instead of restoring "
+        "a corrupted one",
     )
     sticky: float = Field(
         default=0.0, ge=0, le=20, description="[-] first preference for what is cached already, logit units; 0: none"

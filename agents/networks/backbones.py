@@ -155,6 +155,7 @@ class TTTBackbone(Backbone):
         layer: ``linear`` or ``mlp``, the inner learner.
         eta_base: base inner learning rate; 0 makes a static network.
         inner_loss: see above.
+        forgetting: see `TTTLayer`.
 
     Raises:
         InvalidInputError: a value outside its range.
@@ -172,6 +173,7 @@ class TTTBackbone(Backbone):
         layer: Inner = "linear",
         eta_base: float = 1.0,
         inner_loss: InnerLoss = "ttt",
+        forgetting: float = 0.0,
     ) -> None:
         super().__init__()
         if inner_loss not in INNER_LOSSES:
@@ -181,7 +183,8 @@ class TTTBackbone(Backbone):
         self.width, self.inner_loss, self.minibatch = width, inner_loss, minibatch
         self.embed = nn.Sequential(nn.Linear(obs_dim, width), nn.LayerNorm(width))
         self.blocks = nn.ModuleList(
-            TTTBlock(width, intermediate, TTTLayer(width, heads, minibatch, layer, eta_base)) for _ in range(layers)
+            TTTBlock(width, intermediate, TTTLayer(width, heads, minibatch, layer, eta_base, forgetting))
+            for _ in range(layers)
         )
         self.norm = nn.RMSNorm(width)
         self.pair = nn.Linear(2 * width, width) if inner_loss == "inverse_dynamics" else None

@@ -66,6 +66,8 @@ class CacheActorCritic(nn.Module):
         fill: request only what fits: the positive scores, best first, as long as there is memory. The fourth block of
             an observation then must be the items' sizes, 1 being the whole memory. Without it the environment drops
             what does not fit in its own order, and a full cache can only change by two decisions that agree.
+        predict_next: whether the self-supervised loss of the outer weights is for the next observation, see
+            `supervised_sequence`.
 
     Raises:
         InvalidInputError: `init_cache` outside (0, 1), or no items.
@@ -90,6 +92,7 @@ class CacheActorCritic(nn.Module):
         item_head: int = 0,
         sticky: float = 0.0,
         fill: bool = False,
+        predict_next: bool = False,
     ) -> None:
         super().__init__()
         if items < 1:
@@ -103,7 +106,8 @@ class CacheActorCritic(nn.Module):
         itemwise = backbone.copies > 1
         if itemwise and not item_head:
             raise InvalidInputError.of("item_head", "at least 1 for a backbone with a copy per item", item_head)
-        self.items, self.backbone, self.critic, self.fill = items, backbone, critic, fill
+        self.items, self.backbone, self.critic = items, backbone, critic
+        self.fill, self.predict_next = fill, predict_next
         self._entries = obs_dim // items  # per item
         self.item_head: ItemHead | None = None
         self.item_value: ItemHead | None = None
@@ -175,10 +179,11 @@ class CacheActorCritic(nn.Module):
     def supervised_sequence(
         self, obs: Tensor, state: Tensor, actions: Tensor, valid: Tensor
     ) -> tuple[CacheShareDistribution, Tensor, Tensor]:
-        """`sequence`, and the self-supervised loss of the outer weights: a corrupted observation is to be restored.
+        """`sequence`, and the self-supervised loss of the outer weights.
 
-        The observation O~ has 15 % of its entries set to 0; the loss is the mean of (decoder(O~) - O)^2. Backbones with
-        a self-supervised loss of their own use that.
+        A corrupted observation is to be restored: O~ has 15 % of its entries set to 0; the loss is the mean of
+        (decoder(O~) - O)^2. With `predict_next` it is the mean of (decoder(O_t) - O_(t+1))^2, for which the features
+        must hold what was seen so far. Backbones with a self-supervised loss of their own use that.
 
         Args:
             obs: observations (n, T, D).
@@ -190,6 +195,8 @@ class CacheActorCritic(nn.Module):
         own = self.backbone.auxiliary_loss(obs, actions, valid)
         if own is not None:
             return *self.sequence(original, state, actions), own
+        if self.predict_next:
+            return self._predicting_sequence(original, obs, state, actions, valid)
         n = len(obs)
         corrupted = obs * (torch.rand_like(obs) >= CORRUPTION)
         mine, others = state.split([self._own, self.state_width - self._own], dim=-1)
@@ -203,6 +210,21 @@ class CacheActorCritic(nn.Module):
             critical, _ = self.critic.sequence(obs, others, actions)
         decoded = self.decoder(self._by_copy(views[valid])).flatten(1)
         loss = (decoded - obs[valid]).square().mean()
+        features, critical, original = (part.flatten(0, 1) for part in (features, critical, original))
+        return self._law(features, original), self._values(critical, original), loss
+
+    def _predicting_sequence(
+        self, original: Tensor, obs: Tensor, state: Tensor, actions: Tensor, valid: Tensor
+    ) -> tuple[CacheShareDistribution, Tensor, Tensor]:
+        """`supervised_sequence` with the loss of the next observation; a chunk's last one has none."""
+        own, others = state.split([self._own, self.state_width - self._own], dim=-1)
+        features, _ = self.backbone.sequence(obs, own, actions)
+        critical = features
+        if self.critic is not None:
+            critical, _ = self.critic.sequence(obs, others, actions)
+        followed = valid[:, 1:]
+        decoded = self.decoder(self._by_copy(features[:, :-1][followed])).flatten(1)
+        loss = (decoded - obs[:, 1:][followed]).square().sum() / max(decoded.numel(), 1)
         features, critical, original = (part.flatten(0, 1) for part in (features, critical, original))
         return self._law(features, original), self._values(critical, original), loss
 

@@ -94,7 +94,7 @@ def _size(obs_dim: int, items: int, settings: CacheNetworkFields, hidden: int) -
 def _build(obs_dim: int, items: int, settings: CacheNetworkFields, hidden: int) -> CacheActorCritic:
     backbone = _backbone(obs_dim, items, settings, hidden)
     critic = _backbone(obs_dim, items, settings, hidden) if settings.separate_critic else None
-    names = ("init_cache", "item_head", "sticky", "fill")
+    names = ("init_cache", "item_head", "sticky", "fill", "predict_next")
     return CacheActorCritic(backbone, obs_dim, items, critic, **{name: getattr(settings, name) for name in names})
 
 
@@ -106,7 +106,7 @@ def _backbone(obs_dim: int, items: int, settings: CacheNetworkFields, hidden: in
 
 def _one(obs_dim: int, action_dim: int, settings: CacheNetworkFields, hidden: int) -> Backbone:
     if settings.backbone == "ttt":
-        names = ("width", "intermediate", "layers", "heads", "minibatch", "layer", "inner_loss")
+        names = ("width", "intermediate", "layers", "heads", "minibatch", "layer", "inner_loss", "forgetting")
         chosen = {name: getattr(settings, name) for name in names}
         return TTTBackbone(obs_dim, action_dim, eta_base=settings.inner_rate, **chosen)
     if settings.backbone == "mlp":

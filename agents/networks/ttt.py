@@ -9,6 +9,7 @@ views     k = theta_K x, v = theta_V x, q = theta_Q x
 learner   f(u; W) = u + LN(u W + c), or u + LN(GELU(u W1 + c1) W2 + c2) with W1 of shape (f, 4 f)
 loss      1/2 of the squared distance from f(k; W) - k to v - k
 step      W_t = W - tok_p (sum over the mini-batch's positions s up to t of lr_s grad loss(W; x_s))
+forget    where a mini-batch ends, W - W_0 is multiplied by a number of the head, 1 as published
 output    z_t = f(q_t; W_t): adapt first, then read
 ========= =========================================================================================
 
@@ -47,12 +48,14 @@ class Views(NamedTuple):
         key: input of the self-supervised task, same shape.
         target: what the learner's normalised output should be, v - k, same shape.
         rate: inner learning rates, shape (..., H, b).
+        kept: share of W - W_0 that is left where a mini-batch ends, shape (..., H, b).
     """
 
     query: Tensor
     key: Tensor
     target: Tensor
     rate: Tensor
+    kept: Tensor
 
 
 def gelu_slope(x: Tensor) -> Tensor:
@@ -137,6 +140,8 @@ class TTTLayer(nn.Module):
         inner: the learner, ``linear`` or ``mlp``.
         eta_base: base learning rate of the inner steps, before the gate and the division by the head's width f; 0 makes
             a static network.
+        forgetting: share of W - W_0 that is forgotten where a mini-batch ends, before training: every head learns its
+            own. What is observed may drift, and steps alone never unlearn. 0: nothing is forgotten, as published.
 
     Raises:
         InvalidInputError: a value outside its range.
@@ -144,7 +149,15 @@ class TTTLayer(nn.Module):
     *Source*: arXiv 2407.04620.
     """
 
-    def __init__(self, width: int, heads: int, minibatch: int, inner: Inner = "linear", eta_base: float = 1.0) -> None:
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        minibatch: int,
+        inner: Inner = "linear",
+        eta_base: float = 1.0,
+        forgetting: float = 0.0,
+    ) -> None:
         super().__init__()
         if inner not in INNERS:
             raise InvalidInputError.of("layer", f"one of {', '.join(INNERS)}", inner)
@@ -154,12 +167,17 @@ class TTTLayer(nn.Module):
             raise InvalidInputError.of("minibatch", "at least 1", minibatch)
         if not 0.0 <= eta_base < math.inf:
             raise InvalidInputError.of("eta_base", "a finite number >= 0", eta_base)
+        if not 0.0 <= forgetting < 1.0:
+            raise InvalidInputError.of("forgetting", "in [0, 1)", forgetting)
         self.heads, self.size, self.minibatch = heads, width // heads, minibatch
         self.inner, self.eta_base = inner, eta_base
         self.query, self.key, self.value = (nn.Linear(width, width, bias=False) for _ in range(3))
         self.gate = nn.Linear(width, heads)
         nn.init.normal_(self.gate.weight, std=_STD)
         nn.init.zeros_(self.gate.bias)
+        self.forget = (
+            nn.Parameter(torch.full((heads,), math.log(forgetting / (1.0 - forgetting)))) if forgetting else None
+        )
         sizes = (self.size, self.size) if inner == "linear" else (self.size, _EXPANSION * self.size, self.size)
         self.weights = nn.ParameterList()  # W_0, c_0 of every affine map, in order
         for before, after in pairwise(sizes):
@@ -190,6 +208,10 @@ class TTTLayer(nn.Module):
         factor = torch.where(position > 0, self._tokens()[position - 1], torch.zeros_like(state[:, -1]))
         delta = state[:, :half] - factor.unsqueeze(-1) * state[:, half:-1]
         return torch.cat([delta, torch.zeros_like(state[:, half:])], dim=-1)
+
+    def _by_weight(self, heads: Tensor) -> Tensor:
+        """A number of every head (n, H) for each of its inner weights, (n, half a state)."""
+        return torch.cat([heads.repeat_interleave(count // self.heads, -1) for count in self._numbers], dim=-1)
 
     def _tokens(self) -> Tensor:
         harmonic: Tensor = self._harmonic  # type: ignore[assignment]
@@ -237,7 +259,8 @@ class TTTLayer(nn.Module):
         )
         factor = adapt.unsqueeze(-1) if isinstance(adapt, Tensor) else adapt
         rate = self.eta_base / self.size * factor * torch.sigmoid(self.gate(x))
-        return Views(q, k, v - k, rate.transpose(-1, -2))
+        kept = torch.ones_like(rate) if self.forget is None else 1.0 - factor * torch.sigmoid(self.forget)
+        return Views(q, k, v - k, rate.transpose(-1, -2), kept.expand_as(rate).transpose(-1, -2))
 
     def step(
         self,
@@ -273,7 +296,8 @@ class TTTLayer(nn.Module):
         flat_sums = torch.cat([part.flatten(1) for pair in sums for part in pair], dim=-1)
         half = sum(self._numbers)
         full = (position == self.minibatch - 1).unsqueeze(-1)
-        delta = torch.where(full, state[:, :half] - self._tokens()[-1] * flat_sums, state[:, :half])
+        kept = self._by_weight(views.kept[..., -1])
+        delta = torch.where(full, kept * (state[:, :half] - self._tokens()[-1] * flat_sums), state[:, :half])
         flat_sums = torch.where(full, torch.zeros_like(flat_sums), flat_sums)
         following = ((position + 1) % self.minibatch).to(state.dtype).unsqueeze(-1)
         z = views.query + self.norm(u)
@@ -328,14 +352,18 @@ class TTTLayer(nn.Module):
         u = views.query
         following = []
         rows = complete.view(-1, 1, 1, 1)
+        kept = views.kept[..., -1:].unsqueeze(-1)
         for index, (m, w, g) in enumerate(zip(maps, written, gradients, strict=True)):
             u = functional.gelu(u, approximate="tanh") if index else u
+            first, first_offset = self.weights[2 * index], self.weights[2 * index + 1]
             u = m.updated(u, w, g, token, views.rate)
             weight_sum, offset_sum = m.sums(w, g, views.rate)
             following.append(
                 _Affine(
-                    torch.where(rows, m.weight - token[-1] * weight_sum, m.weight),
-                    torch.where(rows, m.offset - token[-1] * offset_sum, m.offset),
+                    torch.where(rows, first + kept * (m.weight - token[-1] * weight_sum - first), m.weight),
+                    torch.where(
+                        rows, first_offset + kept * (m.offset - token[-1] * offset_sum - first_offset), m.offset
+                    ),
                     torch.where(rows, torch.zeros_like(weight_sum), weight_sum),
                     torch.where(rows, torch.zeros_like(offset_sum), offset_sum),
                 )

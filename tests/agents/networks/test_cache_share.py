@@ -287,9 +287,29 @@ def test_steps_of_the_whole_network_are_its_sequence(separate: bool) -> None:
     assert loss.item() > 0.1
 
 
-def test_the_self_supervised_loss_reads_data_only() -> None:
+@pytest.mark.parametrize("per_item", [False, True])
+def test_the_next_observation_is_predicted_from_what_was_seen(per_item: bool) -> None:
     torch.manual_seed(0)
-    made = cache_network(9, 3, CacheNetworkFields())
+    made = cache_network(9, 3, CacheNetworkFields(predict_next=True, item_head=4, per_item=per_item))
+    obs, actions = torch.randn(2, 7, 9), torch.zeros(2, 7, 6)
+    state, squares = made.initial_state(2), []
+    for t in range(6):  # step by step, in the backbone's own order of the entries
+        features, state = made.backbone.step(made._inputs(obs[:, t]), state)
+        decoded = made.decoder(features.view(2, made.backbone.copies, -1)).flatten(1)
+        squares.append((decoded - made._inputs(obs[:, t + 1])).square().mean())
+    whole, predicted = made.sequence(obs, made.initial_state(2), actions)
+    again, values, loss = made.supervised_sequence(obs, made.initial_state(2), actions, torch.ones(2, 7).bool())
+    assert loss.item() == pytest.approx(torch.stack(squares).mean().item(), rel=1e-4)
+    torch.testing.assert_close(again.logits, whole.logits)
+    torch.testing.assert_close(values, predicted)
+    alone = made.supervised_sequence(obs[:, :1], made.initial_state(2), actions[:, :1], torch.ones(2, 1).bool())
+    assert alone[2].item() == 0.0  # nothing follows
+
+
+@pytest.mark.parametrize("predict_next", [False, True])
+def test_the_self_supervised_loss_reads_data_only(predict_next: bool) -> None:
+    torch.manual_seed(0)
+    made = cache_network(9, 3, CacheNetworkFields(predict_next=predict_next))
     obs, actions = torch.randn(2, 8, 9), torch.zeros(2, 8, 6)
     valid = torch.arange(8).expand(2, 8) < torch.tensor([[8], [5]])
     losses = []

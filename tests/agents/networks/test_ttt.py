@@ -65,13 +65,16 @@ def by_autograd(made: TTTLayer, x: Tensor) -> Tensor:
         now = [w - tokens[t % BATCH] * s for w, s in zip(weights, sums, strict=True)]
         outputs.append(made.out(made.out_norm((q + learner(q, now)).flatten())).detach())
         if t % BATCH == BATCH - 1:
-            weights, sums = now, [torch.zeros_like(s) for s in sums]
+            kept = torch.ones(heads) if made.forget is None else 1.0 - torch.sigmoid(made.forget.detach())
+            weights = [w + kept.view(heads, 1, 1) * (n - w) for w, n in zip(made.weights, now, strict=True)]
+            weights, sums = [w.detach() for w in weights], [torch.zeros_like(s) for s in sums]
     return torch.stack(outputs)
 
 
+@pytest.mark.parametrize("forgetting", [0.0, 0.3])
 @pytest.mark.parametrize("inner", INNERS)
-def test_both_forms_are_the_definition(inner: Inner) -> None:
-    made, x = layer(inner).double(), inputs(2, 11).double()
+def test_both_forms_are_the_definition(inner: Inner, forgetting: float) -> None:
+    made, x = layer(inner, forgetting=forgetting).double(), inputs(2, 11).double()
     expected = torch.stack([by_autograd(made, row) for row in x])
     torch.testing.assert_close(by_steps(made, x)[0], expected, rtol=1e-9, atol=1e-10)
     torch.testing.assert_close(made.sequence(x, made.initial_state(2))[0], expected, rtol=1e-9, atol=1e-10)
@@ -87,10 +90,11 @@ def test_primal_equals_dual_in_single_precision(inner: Inner) -> None:
     torch.testing.assert_close(final, last, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("forgetting", [0.0, 0.3])
 @pytest.mark.parametrize("inner", INNERS)
 @pytest.mark.parametrize("cuts", [(20, 40), (4, 24), (3, 10, 11, 29)])
-def test_chunks_continue_a_sequence(inner: Inner, cuts: tuple[int, ...]) -> None:
-    made, x = layer(inner).double(), inputs(3, 43).double()
+def test_chunks_continue_a_sequence(inner: Inner, cuts: tuple[int, ...], forgetting: float) -> None:
+    made, x = layer(inner, forgetting=forgetting).double(), inputs(3, 43).double()
     whole, final = made.sequence(x, made.initial_state(3))
     state, parts = made.initial_state(3), []
     for start, end in zip((0, *cuts), (*cuts, 43), strict=True):
@@ -219,6 +223,19 @@ def test_settled_weights_are_the_present_ones(inner: Inner) -> None:
     assert torch.equal(made.settled(boundary), boundary)
 
 
+def test_what_was_learned_is_forgotten_unless_the_weights_are_held() -> None:
+    made, never, x = layer(forgetting=0.5), layer(forgetting=0.5), inputs(2, 4)
+    made.forget.data[:] = torch.tensor([0.0, 30.0])  # the second head forgets everything
+    never.forget.data[:] = -30.0
+    _, state = by_steps(made, x)
+    _, remembered = by_steps(never, x)
+    first, second = ((s[:, : made._numbers[0]].view(2, HEADS, -1)) for s in (state, remembered))
+    torch.testing.assert_close(first[:, 0], 0.5 * second[:, 0])
+    assert first[:, 1].abs().max() < 1e-6 < second[:, 1].abs().max()
+    _, held = by_steps(made, inputs(2, 8), remembered, adapt=0.0)
+    assert torch.equal(held, remembered)
+
+
 def test_state_dict_round_trip_includes_the_first_weights() -> None:
     made, other, x = layer(seed=0), layer(seed=5), inputs()
     assert {"weights.0", "weights.1", "token"} <= made.state_dict().keys()
@@ -242,6 +259,7 @@ def test_the_same_seed_gives_the_same_layer() -> None:
         ({"minibatch": 0}, "minibatch must be at least 1, got 0"),
         ({"eta_base": -1.0}, "eta_base must be a finite number >= 0, got -1.0"),
         ({"eta_base": math.nan}, "eta_base must be"),
+        ({"forgetting": 1.0}, r"forgetting must be in \[0, 1\), got 1.0"),
     ],
 )
 def test_bad_arguments_are_refused(arguments: dict[str, Any], message: str) -> None:
