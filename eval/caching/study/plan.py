@@ -43,8 +43,10 @@ REMEDIES: dict[str, dict[str, Any]] = {
     "inner rate 4": {"learner.eta_base": 4.0},
     "a base per slot": {"learner.minibatch": 1},
     "a base per 20 slots": {"learner.minibatch": 20},
-    "predicts observations": {"learner.inner_loss": "next_obs_prediction"},
+    "compares its views": {"learner.inner_loss": "ttt"},
     "restores observations": {"learner.inner_loss": "obs_reconstruction"},
+    "never forgets": {"learner.forgetting": 0.0},
+    "outer loss restores": {"learner.predict_next": False},
     "TTT-MLP": {"learner.layer": "mlp"},
     "two layers of width 64": {"learner.layers": 2, "learner.width": 64},
 }

@@ -26,10 +26,13 @@ def test_every_configuration_of_the_study_is_packaged_and_of_one_length() -> Non
     assert {config.steps for config in configs} == {300_000}
     assert {config.env.num_envs for config in configs} == {16}
     changed = {"backbone", "eta_base", *(name.partition(".")[2] for one in plan.REMEDIES.values() for name in one)}
-    learners = [config.learner.model_dump(exclude={*changed, "aux_coef"}) for config in configs]
-    assert all(learner == learners[0] for learner in learners)  # they differ in the network only
-    adapting = {config.learner.backbone for config in configs if config.learner.aux_coef > 0.0}
-    assert adapting == {"pad"}  # whose encoder is nothing without its own self-supervised loss
+    own = {"inner_loss", "forgetting", "aux_coef", "predict_next"}  # of the inner steps, and of PAD's encoder
+    for part in plan.PARTS:
+        configs = [cell.config for cells in plan.part_cells(part, budget).values() for cell in cells]
+        learners = [config.learner.model_dump(exclude=changed | own) for config in configs]
+        assert all(learner == learners[0] for learner in learners)  # they differ in the network only
+        outer = {(config.learner.predict_next, config.learner.aux_coef) for config in configs}
+        assert part.name == "remedies" or outer <= {(True, 0.5), (False, 0.1)}  # the latter is PAD's
 
 
 def test_cells_are_run_once_and_after_what_they_are_compared_with() -> None:
