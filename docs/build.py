@@ -359,14 +359,21 @@ def game_tables(name: str) -> str:
         return _NO_FIGURES
     if "study" not in json.loads(path.read_text()):
         return "\n".join(map(as_markdown, _comparisons(name))).strip()
-    parts = []
-    for title, found in tables(Findings.model_validate_json(path.read_text())):
-        rows = (
-            (f"{line.name} ({line.remark})", *(" ".join(filter(None, cell)) for cell in line.cells))
-            for line in found.lines
-        )
-        parts.append(f"## {title}\n\n{found.caption}\n\n{table(found.headings, rows)}")
-    return "\n\n".join(parts)
+    return _tables(tables(Findings.model_validate_json(path.read_text())))
+
+
+def caching_tables(name: str) -> str:
+    """Every table of the study of model caching, and where its figures come from."""
+    from edgewise.eval.caching.study.findings import Findings
+    from edgewise.eval.caching.study.page import tables
+    from edgewise.eval.study.page import provenance
+
+    path = DOCS / "results" / f"{name}.json"
+    if not path.exists():
+        return _NO_FIGURES.replace("aoi-game", "caching")
+    found = Findings.model_validate_json(path.read_text())
+    origin = provenance(found.command, found.created, found.git, found.versions, found.hardware)
+    return "\n\n".join([_tables(tables(found)), "; ".join(f"{what}: {text}" for what, text in origin) + "."])
 
 
 def experts_tables(name: str) -> str:
@@ -377,18 +384,25 @@ def experts_tables(name: str) -> str:
     if not path.exists():
         return _NO_FIGURES.replace("aoi-game", "experts")
     study = json.loads(path.read_text())
+    ran = ", ".join(f"`{revision}`" for revision in revisions(study))
+    return "\n\n".join(
+        [_tables(tables(study)), f"Revisions of the cells: {ran}. Hardware: {study['hardware']['processor']}."]
+    )
+
+
+def _tables(pairs: Iterable[tuple[str, Any]]) -> str:
+    """A study's tables under their titles, remarks behind the names."""
     parts = []
-    for title, found in tables(study):
+    for title, found in pairs:
         rows = (
             (
-                f"{line.name}{f' ({line.remark})' if line.remark else ''}",
-                *(" ".join(filter(None, c)) for c in line.cells),
+                f"{line.name} ({line.remark})" if line.remark else line.name,
+                *(" ".join(filter(None, cell)) for cell in line.cells),
             )
             for line in found.lines
         )
         parts.append(f"## {title}\n\n{found.caption}\n\n{table(found.headings, rows)}")
-    ran = ", ".join(f"`{revision}`" for revision in revisions(study))
-    return "\n\n".join([*parts, f"Revisions of the cells: {ran}. Hardware: {study['hardware']['processor']}."])
+    return "\n\n".join(parts)
 
 
 def _comparisons(name: str) -> list[Any]:
@@ -407,7 +421,7 @@ GENERATORS: dict[str, Callable[[str], str]] = {
     f.__name__: f
     for f in (
         *(docstring, subsection, members, parameters, presets, schema, summaries, commands, configurations, pages),
-        *(results, game_results, game_tables, experts_tables),
+        *(results, game_results, game_tables, caching_tables, experts_tables),
     )
 }
 
