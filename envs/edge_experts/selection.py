@@ -9,6 +9,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
 from ..core.errors import InvalidInputError
+from ..core.lane_system import Info, Obs
 from ..core.lanes import check_lanes
 from ..core.optimum import Optimum
 from .constraints import EnergyModel
@@ -111,6 +112,23 @@ class _Scalar(ScalarFace):
             horizon=horizon,
         )
         super().__init__(system, *_spaces(system))
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Obs, Info]:
+        """Start an episode.
+
+        Args:
+            seed: starts episode 0 of this seed; without one the next episode of the current seed follows.
+            options: ``budgets``: `E_max` and `tau` of this episode only, as `Budgets` or a dict; the numbers that a
+                later episode has are the same with or without it.
+
+        Raises:
+            InvalidInputError: seed is not an integer in [0, 2^64), an option is unknown, or budgets do not fit.
+        """
+        unknown = set(options or ()) - {"budgets"}
+        if unknown:
+            raise InvalidInputError.of("options", "budgets", ", ".join(sorted(map(str, unknown))))
+        self._system.give_budgets((options or {}).get("budgets"))
+        return super().reset(seed=seed, options=options)
 
     @property
     def instance(self) -> Instance:
@@ -235,7 +253,8 @@ class ExpertSelectEnv(_Scalar):
     ## Starting state
 
     Nothing is selected. Budgets are drawn anew for every episode (log-uniform energy; delays between a strict and a
-    lenient vector), or fixed by `budgets`.
+    lenient vector), or fixed by `budgets`; `reset(options={"budgets": {"E_max": 1000.0, "tau": (1, 4, 10, 15)}})` sets
+    those of one episode.
 
     ## Episode end
 

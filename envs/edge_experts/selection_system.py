@@ -21,6 +21,7 @@ from .systems import Batch, System, binary, check_arrays, check_horizon, discret
 
 MOST_SHARE = 10.0
 """Shares of a budget are shown up to this."""
+_NO_LIMIT = -1.0  # of a budget, in states
 REFUSED = 1.0
 """Cost of adding an expert that is selected already or does not fit."""
 
@@ -93,6 +94,7 @@ class SelectionSystem(System):
         self.instance, self.lanes, self.once, self.reveal_gain = instance, lanes, once, reveal_gain
         self.energy_model: EnergyModel = energy_model
         self._fixed, self.budget_range = budgets, ranges
+        self._given: Budgets | None = None
         self._report = report_optimum
         self.horizon = check_horizon(horizon, "decisions")
         self.rows = (*_ROWS, ("", "f_opt")) if report_optimum else _ROWS  # type: ignore[misc]
@@ -114,7 +116,7 @@ class SelectionSystem(System):
         self.width, self.n_mask = start, 2 * n if once else n + 1
 
     def _memory(self) -> dict[str, float]:
-        return (self.instance.budgets if self._fixed is None else self._fixed).MEM
+        return self._usual().MEM
 
     # --- episodes -----------------------------------------------------------------------------------------------------
 
@@ -139,17 +141,46 @@ class SelectionSystem(System):
         for i in np.flatnonzero(mask).tolist():
             lane = self._lanes[i]
             lane.episode += 1
-            self._begin(lane)
+            self._begin(lane, self._given)
             self._show(batch, i, lane)
+        self._given = None
         return batch
 
-    def _begin(self, lane: _Lane) -> None:
+    def give_budgets(self, given: Budgets | dict[str, Any] | None) -> None:
+        """Set the budgets of the episodes that the next `reset` begins, instead of those that they would have.
+
+        Args:
+            given: budgets, or a dict of fields; None: nothing is given.
+
+        Raises:
+            InvalidInputError: a field is unknown or out of range, or another than `E_max` and `tau` differs: those are
+                part of the observation's layout.
+        """
+        base = self._usual()
+        if isinstance(given, dict):
+            given = base.changed(**given)
+        if not (given is None or isinstance(given, Budgets)):
+            raise InvalidInputError.of("budgets", "Budgets or a dict of its fields", given)
+        if given is not None and given.changed(E_max=base.E_max, tau=base.tau) != base:
+            raise InvalidInputError("budgets: only E_max and tau may be given to a reset")
+        if given is not None:
+            make_constraints(self.instance, given, self.energy_model)  # says what does not fit
+        self._given = given
+
+    def _usual(self) -> Budgets:
+        return self.instance.budgets if self._fixed is None else self._fixed
+
+    def _begin(self, lane: _Lane, budgets: Budgets | None = None) -> None:
+        """Start a lane's episode, under the given budgets or those that follow from seed and episode."""
         lane.subset, lane.value, lane.time = 0, 0.0, 0.0
-        if self._fixed is None:
-            lane.budgets = self.budget_range.draw(self.instance.budgets, lane.seed, max(lane.episode, 0))
-        else:
+        before = lane.budgets
+        if budgets is not None:
+            lane.budgets = budgets
+        elif self._fixed is not None:
             lane.budgets = self._fixed
-        if self._fixed is None or lane.constraints is None:
+        else:
+            lane.budgets = self.budget_range.draw(self.instance.budgets, lane.seed, max(lane.episode, 0))
+        if lane.constraints is None or lane.budgets != before:
             lane.constraints = make_constraints(self.instance, lane.budgets, self.energy_model)
             lane.experts = self._features(lane)
             rows = {row.name: row for row in lane.constraints.rows}
@@ -285,21 +316,36 @@ class SelectionSystem(System):
     # --- state --------------------------------------------------------------------------------------------------------
 
     def get_state(self) -> dict[str, NDArray[Any]]:
-        """See `System.get_state`; budgets follow from seed and episode."""
-        return {name: np.array([getattr(lane, name) for lane in self._lanes], kind) for name, kind in _STATE}
+        """See `System.get_state`; a budget of -1 is no limit."""
+        state = {name: np.array([getattr(lane, name) for lane in self._lanes], kind) for name, kind in _STATE}
+        nothing = (_NO_LIMIT,) * len(self.instance.categories)
+        budgets = [lane.budgets for lane in self._lanes]
+        state["energy"] = np.array([_NO_LIMIT if b.E_max is None else b.E_max for b in budgets])
+        state["tau"] = np.array([nothing if b.tau is None else b.tau for b in budgets])
+        return state
 
     def set_state(self, state: dict[str, NDArray[Any]]) -> None:
         """See `System.set_state`."""
         check_arrays(self.get_state(), state)
         if (state["subset"] >> np.uint64(self.instance.n)).any() or (state["episode"] < 0).any():
             raise InvalidInputError("state: a subset holds unknown experts, or no episode has begun")
-        for i, lane in enumerate(self._lanes):
+        held = [self._stored(*pair) for pair in zip(state["energy"].tolist(), state["tau"].tolist(), strict=True)]
+        for i, (lane, budgets) in enumerate(zip(self._lanes, held, strict=True)):
             lane.seed, lane.episode = int(state["seed"][i]), int(state["episode"][i])
-            self._begin(lane)
+            self._begin(lane, budgets)
             lane.subset, lane.time = int(state["subset"][i]), float(state["time"][i])
             lane.value = self._worth(lane.subset)
             lane.fits = self._fits(lane)
         self._seeded = True
+
+    def _stored(self, energy: float, tau: list[float]) -> Budgets:
+        """Budgets from a state.
+
+        Raises:
+            InvalidInputError: a number is out of range.
+        """
+        delay = None if all(limit == _NO_LIMIT for limit in tau) else tuple(tau)
+        return self._usual().changed(E_max=None if energy == _NO_LIMIT else energy, tau=delay)
 
 
 def share(use: FloatArray, limit: FloatArray) -> FloatArray:

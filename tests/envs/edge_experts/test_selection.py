@@ -129,6 +129,50 @@ def test_drawn_budgets_cover_the_golden_ones_and_differ_by_episode():
     assert ranges.draw(Budgets(), 0, 0) == drawn[0] != ranges.draw(Budgets(), 0, 1)
 
 
+@pytest.mark.parametrize("fixed", [None, MID])
+@pytest.mark.parametrize("id", [SELECT, ONCE])
+def test_a_reset_may_bring_the_budgets_of_its_episode(instance, id, fixed):
+    env = gymnasium.make(id, instance=instance, budgets=fixed).unwrapped
+    usual = [(env.reset(seed=5), env.budgets)[1], (env.reset(), env.budgets)[1]]
+    given = {"E_max": 700.0, "tau": (1.0, 4.0, 10.0, 15.0)}
+    obs, _ = env.reset(seed=5, options={"budgets": given})
+    assert (env.budgets.E_max, env.budgets.tau) == (700.0, given["tau"])
+    expected, _ = gymnasium.make(id, instance=instance, budgets=given).unwrapped.reset(seed=0)
+    np.testing.assert_array_equal(obs, expected)
+    assert env.optimum().value == pytest.approx(-solve(instance, instance.budgets.changed(**given)).solution.value)
+    state = env.get_state()  # holds what was given
+    env.reset()
+    assert env.budgets == usual[1]  # later episodes have what they would have had
+    env.set_state(state)
+    assert (env.budgets.E_max, env.budgets.tau) == (700.0, given["tau"])
+    env.reset(seed=5, options={"budgets": instance.budgets.changed(E_max=None, tau=None)})
+    assert env.budgets.E_max is None
+    twin = gymnasium.make(id, instance=instance, budgets=fixed).unwrapped
+    twin.set_state(env.get_state())
+    assert twin.budgets == env.budgets
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"budget": {}}, "options must be budgets, got 'budget'"),
+        ({"budgets": 700.0}, "budgets must be Budgets or a dict of its fields"),
+        ({"budgets": {"E_min": 1.0}}, "E_min"),
+        ({"budgets": {"E_max": -1.0}}, "E_max"),
+        ({"budgets": {"tau": (1.0, 2.0)}}, "delay budgets: 4 numbers are needed"),
+        ({"budgets": {"max_experts": 2}}, "only E_max and tau"),
+    ],
+)
+def test_bad_options_of_a_reset_are_refused(instance, options, words):
+    env = gymnasium.make(SELECT, instance=instance).unwrapped
+    env.reset(seed=1)
+    before = env.budgets
+    with pytest.raises(InvalidInputError, match=words):
+        env.reset(seed=1, options=options)
+    env.reset(seed=1)
+    assert env.budgets == before  # what was refused leaves nothing behind
+
+
 def test_the_optimum_can_be_reported(instance):
     env = gymnasium.make(SELECT, instance=instance, report_optimum=True).unwrapped
     _, info = env.reset(seed=4)
@@ -344,13 +388,14 @@ def test_bad_actions_are_refused_and_nothing_moves(instance, id, actions):
 
 
 @pytest.mark.parametrize(
-    ("id", "name", "bad"), [(SELECT, "subset", 1 << 40), (TWO, "loaded", 1 << 40), (TWO, "epoch", 999)]
+    ("id", "name", "bad"),
+    [(SELECT, "subset", 1 << 40), (SELECT, "energy", -5.0), (TWO, "loaded", 1 << 40), (TWO, "epoch", 999)],
 )
 def test_damaged_states_are_refused(instance, id, name, bad):
     env = gymnasium.make(id, instance=instance).unwrapped
     env.reset(seed=0)
     state = env.get_state()
-    with pytest.raises(InvalidInputError, match="state"):
+    with pytest.raises(InvalidInputError, match=r"state|E_max"):
         env.set_state(state | {name: np.array([bad], state[name].dtype)})
     with pytest.raises(InvalidInputError, match="state"):
         env.set_state({})
