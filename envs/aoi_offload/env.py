@@ -14,8 +14,9 @@ from ..core.errors import InvalidInputError
 from ..core.lane_system import Info, Obs
 from ..core.lanes import check_lanes
 from ..core.optimum import Optimum
+from ..core.params import make_params
 from .drawing import Drawing
-from .faces import ScalarFace, VectorFace, make_params, parse_action
+from .faces import ScalarFace, VectorFace, parse_action
 from .optimum import solve
 from .params import AoIParams
 from .policies import rule
@@ -185,7 +186,7 @@ class AoIOffloadEnv(ScalarFace):
         render_mode: str | None = None,
         **overrides: Any,
     ) -> None:
-        params = make_params(preset, params, overrides)
+        params = make_params(AoIParams, preset, params, overrides)
         rules = _rules(params, decision, background, background_wait)
         simulator = Simulator(params, rules, horizon=horizon, objective=objective)
         super().__init__(params, simulator, False, render_mode)
@@ -291,7 +292,7 @@ class AoIOffloadVectorEnv(VectorFace):
         max_episode_steps: int | None = None,
         **overrides: Any,
     ) -> None:
-        params = make_params(preset, params, overrides)
+        params = make_params(AoIParams, preset, params, overrides)
         rules = _rules(params, decision, background, background_wait)
         simulator = _simulator(num_envs, max_episode_steps, params, rules, horizon, objective, background)
         super().__init__(params, simulator, False, autoreset_mode)

@@ -25,21 +25,6 @@ from .synchronous import CommonClock
 _INT64_LIMIT = 1 << 63
 
 
-def make_params(preset: str, params: AoIParams | None, overrides: dict[str, Any]) -> AoIParams:
-    """The physics from a ready-made model, or from a preset and overrides.
-
-    Raises:
-        InvalidInputError: both are given, or a field is unknown or out of range.
-    """
-    if params is None or overrides.keys() - AoIParams.model_fields:
-        return AoIParams.make(preset, **overrides)  # also says what is wrong with an unknown field
-    if overrides:
-        raise InvalidInputError(f"params excludes single fields; got params and {', '.join(overrides)}")
-    if not isinstance(params, AoIParams):
-        raise InvalidInputError.of("params", "an AoIParams", params)
-    return params
-
-
 def action_space(params: AoIParams) -> spaces.Dict:
     """The hybrid action: a server and a waiting time in seconds."""
     return spaces.Dict(

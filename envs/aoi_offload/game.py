@@ -20,11 +20,11 @@ from ..core.errors import InvalidInputError
 from ..core.lane_system import Info, Obs
 from ..core.lanes import check_seed
 from ..core.optimum import Optimum
+from ..core.params import make_params
 from . import kernel
 from .drawing import RENDER_FPS, RENDER_MODES, Drawing
 from .faces import (
     action_space,
-    make_params,
     observation_space,
     parse_action,
 )
@@ -49,7 +49,7 @@ class _GameFace:
         render_mode: str | None,
         overrides: dict[str, Any],
     ) -> None:
-        self.params = make_params(preset, params, overrides)
+        self.params = make_params(AoIParams, preset, params, overrides)
         self._clock = common_clock(sync_slot, self.params)
         self.objective, self.render_mode = objective, render_mode
         self.possible_agents = [f"device_{m}" for m in range(self.params.n_devices)]

@@ -10,7 +10,8 @@ from gymnasium.vector import AutoresetMode
 from ..core.lane_system import Info, Obs
 from ..core.lanes import check_lanes
 from ..core.optimum import Optimum
-from .faces import ScalarFace, VectorFace, make_params
+from ..core.params import make_params
+from .faces import ScalarFace, VectorFace
 from .optimum import solve
 from .params import AoIParams
 from .policies import rule
@@ -95,7 +96,7 @@ class AoIOffloadGameEnv(ScalarFace):
         render_mode: str | None = None,
         **overrides: Any,
     ) -> None:
-        params = make_params(preset, params, overrides)
+        params = make_params(AoIParams, preset, params, overrides)
         simulator = game_simulator(params, 1, horizon, objective, stream=True)
         super().__init__(params, simulator, True, render_mode, common_clock(sync_slot, params))
         self.objective = objective
@@ -155,7 +156,7 @@ class AoIOffloadGameVectorEnv(VectorFace):
         max_episode_steps: int | None = None,
         **overrides: Any,
     ) -> None:
-        params = make_params(preset, params, overrides)
+        params = make_params(AoIParams, preset, params, overrides)
         lanes = check_lanes(num_envs, max_episode_steps)
         simulator = game_simulator(params, lanes, horizon, objective, stream=True, stagger=stagger)
         super().__init__(params, simulator, True, autoreset_mode, common_clock(sync_slot, params))

@@ -17,20 +17,11 @@ from ..core.faces import LaneEnv, LaneVectorEnv, VectorStep
 from ..core.lane_system import Flags, Info, Obs
 from ..core.lanes import check_lanes
 from ..core.optimum import Optimum
+from ..core.params import make_params
 from .clock_kernel import CLEARED, CUT, RUNNING, SELLERS
 from .clock_params import STEPS, DutchClockParams
 from .clock_simulator import Buffers, Simulator, invalid_action
 from .market_optimum import least_auction_cost
-
-
-def _params(preset: str, params: DutchClockParams | None, overrides: dict[str, Any]) -> DutchClockParams:
-    if params is None or overrides.keys() - DutchClockParams.model_fields:
-        return DutchClockParams.make(preset, **overrides)  # also says what is wrong with an unknown field
-    if overrides:
-        raise InvalidInputError(f"params excludes single fields; got params and {', '.join(overrides)}")
-    if not isinstance(params, DutchClockParams):
-        raise InvalidInputError.of("params", "a DutchClockParams", params)
-    return params
 
 
 def _observation_space() -> spaces.Box:
@@ -145,7 +136,7 @@ class DutchClockEnv(LaneEnv):
         horizon: float = math.inf,
         **overrides: Any,
     ) -> None:
-        self.params = _params(preset, params, overrides)
+        self.params = make_params(DutchClockParams, preset, params, overrides)
         self.variant = variant
         simulator = Simulator(self.params, variant=variant, horizon=horizon)
         super().__init__(simulator, _observation_space(), spaces.Discrete(len(STEPS)))
@@ -225,7 +216,7 @@ class DutchClockVectorEnv(LaneVectorEnv[Buffers]):
         **overrides: Any,
     ) -> None:
         lanes = check_lanes(num_envs, max_episode_steps)
-        self.params = _params(preset, params, overrides)
+        self.params = make_params(DutchClockParams, preset, params, overrides)
         self.variant = variant
         simulator = Simulator(self.params, lanes, variant=variant, horizon=horizon)
         super().__init__(simulator, _observation_space(), spaces.Discrete(len(STEPS)), autoreset_mode)

@@ -15,26 +15,12 @@ from ..core.faces import LaneEnv, LaneVectorEnv, VectorStep
 from ..core.lane_system import Flags, Info, Obs
 from ..core.lanes import check_lanes
 from ..core.optimum import Optimum
+from ..core.params import make_params
 from .optimum import TIME_LIMIT, solve
 from .params import CachingParams
 from .render import RENDER_FPS, RENDER_MODES, Drawing
 from .simulator import Buffers, Simulator
 from .state import CONTEXT, INPUT, KAPPA, SEEN, SIZE, observation_width
-
-
-def make_params(preset: str, params: CachingParams | None, overrides: dict[str, Any]) -> CachingParams:
-    """The system from a ready-made model, or from a preset and overrides.
-
-    Raises:
-        InvalidInputError: both are given, or a field is unknown or out of range.
-    """
-    if params is None or overrides.keys() - CachingParams.model_fields:
-        return CachingParams.make(preset, **overrides)  # also says what is wrong with an unknown field
-    if overrides:
-        raise InvalidInputError(f"params excludes single fields; got params and {', '.join(overrides)}")
-    if not isinstance(params, CachingParams):
-        raise InvalidInputError.of("params", "a CachingParams", params)
-    return params
 
 
 def action_space(params: CachingParams) -> spaces.Dict:
@@ -191,7 +177,7 @@ class ModelCachingEnv(LaneEnv):
         render_mode: str | None = None,
         **overrides: Any,
     ) -> None:
-        self.params = make_params(preset, params, overrides)
+        self.params = make_params(CachingParams, preset, params, overrides)
         simulator = Simulator(self.params, horizon=horizon)
         super().__init__(simulator, observation_space(self.params), action_space(self.params))
         self.render_mode = render_mode
@@ -307,7 +293,7 @@ class ModelCachingVectorEnv(LaneVectorEnv[Buffers]):
         **overrides: Any,
     ) -> None:
         lanes = check_lanes(num_envs, max_episode_steps)
-        self.params = make_params(preset, params, overrides)
+        self.params = make_params(CachingParams, preset, params, overrides)
         simulator = Simulator(self.params, lanes, horizon=horizon)
         super().__init__(simulator, observation_space(self.params), action_space(self.params), autoreset_mode)
         self._shape = (lanes, self.params.n_agents)

@@ -19,7 +19,8 @@ from pettingzoo.utils.conversions import parallel_to_aec
 from ..core.errors import InvalidInputError
 from ..core.lane_system import Info, Obs
 from ..core.lanes import check_lanes, check_seed, lane_seeds
-from .env import action_space, make_params, observation_space, parse_action
+from ..core.params import make_params
+from .env import action_space, observation_space, parse_action
 from .params import CachingParams
 from .path_market import NO_SELLER
 from .simulator import Buffers, Simulator
@@ -86,7 +87,7 @@ class ModelCachingParallel(ParallelEnv):
         **overrides: Any,
     ) -> None:
         count = check_lanes(servers, None)
-        self.params = make_params(preset, params, overrides)
+        self.params = make_params(CachingParams, preset, params, overrides)
         self.render_mode = None
         self.possible_agents = [f"server_{n}" for n in range(count)]
         self.agents: list[str] = []
