@@ -2,12 +2,16 @@
 
 An item that is credited with its own cost alone wants memory whenever that is worth anything to *it*, and items then
 outbid each other without end. Here scores are bids per memory, and whoever holds memory pays for it, in the currency of
-the costs: a part of the highest bid below its own that was turned away (what the memory would have been worth to
-another one: the critical price, which makes it best to bid what the memory is worth), and a part of its own bid
-(without which the holders can bid far above their worth for ever, so that nobody else tries).
+the costs: a part of the highest bid below its own that was turned away, which is about what the memory would have been
+worth to another one, and a part of its own bid, without which the holders can bid far above their worth for ever, so
+that nobody else tries.
+
+The first part is exact where all sizes are equal: it then is the critical price, at which it is best to bid what the
+memory is worth. With unequal sizes it is a heuristic: of a greedy auction's critical price only bids count that were
+turned away because of the holder, and where several small holders keep a large one out together none of them does.
 
 *Source*: Lehmann, O'Callaghan, Shoham 2002, "Truth revelation in approximately efficient combinatorial auctions"
-(greedy allocation, critical prices).
+(greedy allocation, critical prices); the uniform price for unequal sizes is ours.
 """
 
 from __future__ import annotations

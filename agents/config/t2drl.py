@@ -23,6 +23,7 @@ _OF_BACKBONE = {
     "forgetting": ("ttt",),
     "eta_base": ("ttt", "pad"),
     "hidden": ("mlp", "lstm", "gru", "pad"),
+    "predict_next": ("ttt", "mlp", "lstm", "gru"),
 }
 
 
@@ -148,6 +149,11 @@ class T2DRLConfig(CacheNetworkFields):
             raise ValueError("item_head: must be at least 1 with own_credit, got 0")
         if self.bid_value and not (self.own_credit and self.fill):
             raise ValueError("bid_value: must be 0 without own_credit and fill")
-        if self.backbone == "ttt" and self.chunk % self.minibatch:
-            raise ValueError(f"chunk: must be a multiple of minibatch = {self.minibatch}, got {self.chunk}")
+        for name in ("chunk", "n_steps"):
+            if self.backbone == "ttt" and getattr(self, name) % self.minibatch:
+                raise ValueError(
+                    f"{name}: must be a multiple of minibatch = {self.minibatch}, got {getattr(self, name)}"
+                )
+        if self.predict_next and not self.aux_coef:
+            raise ValueError("predict_next: must be false where aux_coef is 0")
         return self

@@ -123,6 +123,24 @@ class _Affine(NamedTuple):
         weighted = rate.unsqueeze(-1) * gradient
         return self.weight_sum + written.transpose(-1, -2) @ weighted, self.offset_sum + weighted.sum(-2, keepdim=True)
 
+    def following(
+        self, sums: tuple[Tensor, Tensor], first: tuple[Tensor, Tensor], token: Tensor, kept: Tensor, ends: Tensor
+    ) -> _Affine:
+        """The map after a mini-batch: updated and partly forgotten where it ends, else with its sums.
+
+        Args:
+            sums: see `sums`.
+            first: W_0 and c_0, shapes (H, in, out) and (H, 1, out).
+            token: factor of the last position.
+            kept: share of the difference from them that is kept, shape (n, H, 1, 1).
+            ends: where the mini-batch is complete, boolean (n, 1, 1, 1).
+        """
+        bases, rests = [], []
+        for now, total, start in zip(self[:2], sums, first, strict=True):
+            bases.append(torch.where(ends, start + kept * (now - token * total - start), now))
+            rests.append(torch.where(ends, torch.zeros_like(total), total))
+        return _Affine(*bases, *rests)
+
 
 class TTTLayer(nn.Module):
     """A multi-head test-time-training layer, `TTT-Linear` or `TTT-MLP`.
@@ -351,23 +369,12 @@ class TTTLayer(nn.Module):
         token = self._tokens()
         u = views.query
         following = []
-        rows = complete.view(-1, 1, 1, 1)
-        kept = views.kept[..., -1:].unsqueeze(-1)
+        kept, ends = views.kept[..., -1:].unsqueeze(-1), complete.view(-1, 1, 1, 1)
         for index, (m, w, g) in enumerate(zip(maps, written, gradients, strict=True)):
             u = functional.gelu(u, approximate="tanh") if index else u
-            first, first_offset = self.weights[2 * index], self.weights[2 * index + 1]
             u = m.updated(u, w, g, token, views.rate)
-            weight_sum, offset_sum = m.sums(w, g, views.rate)
-            following.append(
-                _Affine(
-                    torch.where(rows, first + kept * (m.weight - token[-1] * weight_sum - first), m.weight),
-                    torch.where(
-                        rows, first_offset + kept * (m.offset - token[-1] * offset_sum - first_offset), m.offset
-                    ),
-                    torch.where(rows, torch.zeros_like(weight_sum), weight_sum),
-                    torch.where(rows, torch.zeros_like(offset_sum), offset_sum),
-                )
-            )
+            first = self.weights[2 * index], self.weights[2 * index + 1]
+            following.append(m.following(m.sums(w, g, views.rate), first, token[-1], kept, ends))
         return views.query + self.norm(u), following
 
     def _inner_gradients(self, maps: list[_Affine], views: Views) -> tuple[list[Tensor], list[Tensor]]:

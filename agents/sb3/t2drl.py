@@ -230,7 +230,9 @@ class T2DRL(PPO):
         """One gradient step; what there is to log."""
         clip = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]
         network, valid = self.policy.network, chunks.valid.flatten()
-        inputs = (chunks.observations, chunks.state, chunks.actions)
+        # Backbones read what was requested, as they did while it was collected; probabilities are of what was drawn.
+        requested = network.requested(chunks.actions.flatten(0, 1), chunks.observations.flatten(0, 1))
+        inputs = (chunks.observations, chunks.state, requested.view_as(chunks.actions))
         if self.aux_coef > 0.0:
             law, values, auxiliary = network.supervised_sequence(*inputs, chunks.valid)
         else:

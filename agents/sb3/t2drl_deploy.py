@@ -99,6 +99,9 @@ def _run(policy: AdaptivePolicy, env: VectorEnv[Any, Any, Any], episodes: int, s
 def online_ppo(model: T2DRL, env: VectorEnv[Any, Any, Any], episodes: int, seed: int) -> Deployment:
     """Ablation: go on with PPO on the real costs of a deployment, exploring as in training.
 
+    Items are credited as in training (`T2DRL`), and a learning rate that falls starts again from its first value. What
+    is returned are costs of the environment.
+
     Args:
         model: a trained model with as many lanes; it is changed, so give it a restored copy.
         env: a vector environment in SAME_STEP mode with Dict actions.

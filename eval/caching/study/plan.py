@@ -41,12 +41,13 @@ class Part:
 REMEDIES: dict[str, dict[str, Any]] = {
     "inner rate 0.1": {"learner.eta_base": 0.1},
     "inner rate 4": {"learner.eta_base": 4.0},
-    "a base per slot": {"learner.minibatch": 1},
-    "a base per 20 slots": {"learner.minibatch": 20},
+    # Retention per slot as packaged: forgetting is per mini-batch.
+    "a base per slot": {"learner.minibatch": 1, "learner.forgetting": 0.16},
+    "a base per 20 slots": {"learner.minibatch": 20, "learner.forgetting": 0.97},
     "compares its views": {"learner.inner_loss": "ttt"},
     "restores observations": {"learner.inner_loss": "obs_reconstruction"},
     "never forgets": {"learner.forgetting": 0.0},
-    "outer loss restores": {"learner.predict_next": False},
+    "outer loss restores the observation": {"learner.predict_next": False},
     "TTT-MLP": {"learner.layer": "mlp"},
     "two layers of width 64": {"learner.layers": 2, "learner.width": 64},
 }

@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorWrapper
 from edgewise.agents.cache_actions import VectorFlatCacheAction
 from edgewise.agents.config import CacheNetworkFields
 from edgewise.agents.sb3.t2drl import T2DRL
-from edgewise.agents.sb3.t2drl_learner import AdaptivePolicy, build_t2drl
+from edgewise.agents.sb3.t2drl_learner import AdaptivePolicy, T2DRLLearner, build_t2drl
 from edgewise.agents.sb3.t2drl_policy import T2DRLPolicy
 from edgewise.agents.sb3.vec_env import SemiMarkovVecEnv
 from edgewise.envs.core.errors import InvalidInputError
@@ -85,6 +85,53 @@ def test_a_full_cache_is_filled_in_the_policys_order() -> None:
         obs, _, _, _, info = env.step(action)
         np.testing.assert_array_equal(info["cache"], action["cache"])  # nothing was left for the projection to drop
     assert (info["memory"] > 0.5 * 20 * 80.0).all()
+
+
+PACKAGED = {"own_credit": True, "bid_value": 0.1, "sticky": 1.5, "aux_coef": 0.5, "predict_next": True}
+PREDICTING = PACKAGED | {"inner_loss": "next_obs_prediction", "forgetting": 0.5}
+ALONE = {name: value for name, value in PACKAGED.items() if name not in ("aux_coef", "predict_next")}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        PREDICTING,
+        ALONE | {"inner_loss": "inverse_dynamics"},
+        ALONE | {"backbone": "pad", "hidden": 6, "minibatch": 4, "heads": 4, "intermediate": 32, "eta_base": 0.01},
+    ],
+    ids=["packaged", "inverse dynamics", "pad"],
+)
+def test_updates_see_what_the_rollout_saw(options: dict[str, Any]) -> None:
+    model = caching(**options)
+    model.learn(2 * STEPS * LANES)
+    rollout(model)
+    network, drawn_out = model.policy.network, 0
+    for chunks in model.rollout_buffer.minibatches(32):
+        inputs = chunks.observations.flatten(0, 1), chunks.actions.flatten(0, 1)
+        requested = network.requested(inputs[1], inputs[0]).view_as(chunks.actions)
+        drawn_out += int((requested != chunks.actions).sum())
+        with torch.no_grad():
+            law, _ = network.sequence(chunks.observations, chunks.state, requested)
+        found = law.log_probs(inputs[1])[chunks.valid.flatten()]
+        torch.testing.assert_close(found, chunks.log_probs, rtol=1e-4, atol=1e-4)
+    assert drawn_out > 0  # not everything that was drawn fitted
+
+
+def test_bids_continue_from_a_checkpoint() -> None:
+    def learner() -> T2DRLLearner:
+        env = {"n_gpus": 20, "horizon": HORIZON}
+        return T2DRLLearner(CACHING, env, num_envs=LANES, seed=3, anneal=True, **(ITEMS | PREDICTING))
+
+    whole, part, total = learner(), 3 * STEPS * LANES, 6 * STEPS * LANES
+    saved = []
+    whole.learn(total, lambda: saved.append(whole.snapshot()) if whole.steps == part else None)
+    resumed = learner()
+    resumed.restore(saved[0])
+    resumed.learn(total, lambda: None)
+    weights = [made.model.policy.state_dict() for made in (whole, resumed)]
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+    paid = [made.metrics()["rollout/paid_per_slot"] for made in (whole, resumed)]
+    assert paid[0] == paid[1] > 0.0
 
 
 class _Silent(VectorWrapper):

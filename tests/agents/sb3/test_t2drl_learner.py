@@ -101,6 +101,10 @@ def test_snapshots_that_do_not_fit_are_refused() -> None:
     [
         ({"learning_rat": 0.1}, "did you mean 'learning_rate'"),
         ({"chunk": 18}, "chunk: must be a multiple of minibatch = 4, got 18"),
+        ({"n_steps": 50}, "n_steps: must be a multiple of minibatch = 4, got 50"),
+        ({"predict_next": True, "aux_coef": 0.0}, "predict_next: must be false where aux_coef is 0"),
+        ({"predict_next": True, "backbone": "pad"}, "predict_next: is for the backbones ttt, mlp, lstm, gru"),
+        ({"forgetting": 0.5, "backbone": "gru"}, "forgetting: is for the backbones ttt"),
         ({"heads": 3}, "heads: must divide width = 32, got 3"),
         ({"gamma": 1.0}, "gamma"),
         ({"test_time": "online"}, "test_time"),
