@@ -28,6 +28,7 @@ from ..statistics import relative_difference
 from .episode import record
 from .field import Field
 from .learned import AdaptivePolicy, Learned
+from .market import record_market
 from .opponents import inner_steps, meet, settings, static_net, training_episodes, variants, warm_up
 from .results import Bound, CachingEvaluation, Row
 
@@ -119,6 +120,7 @@ def evaluate_caching(
         static_run=None if static is None else str(static),
         tuning_episodes=budget.tuning,
         episode=record(Learned(ours, learner.test_time), params, tree.evaluate, length),
+        market=record_market(Learned(ours, learner.test_time), params, tree.evaluate, length),
     )
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...envs.model_caching.state import TERMS
 from ..figures import ACCENT, GOOD, GRID, HALF, INK, LEARNER, MUTED, SERIES, WIDE, decisions_axis, draw, legend_above
-from .results import CachingEvaluation, Episode, Row
+from .results import AuctionRecord, CachingEvaluation, Episode, MarketRecord, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -158,6 +158,69 @@ def accuracy_against_cost(rows: Sequence[Row]) -> str:
 
     told = "; ".join(f"{row.label} {row.accuracy:.3f} at {row.cost.estimate:.4g}" for row in drawn)
     return draw("accuracy", (HALF[0], 4.4), paint, f"Accuracy at the edge against cost per slot: {told}.")
+
+
+def clocks(auction: AuctionRecord) -> str:
+    """Both clocks tick by tick, and where agents stop them."""
+    sides = (("buyers", auction.high, -1.0, auction.bids, LEARNER), ("sellers", auction.low, 1.0, auction.asks, ACCENT))
+    last = round((auction.high - auction.low) / auction.tick)
+
+    def paint(fig: Figure) -> None:
+        ax = fig.add_subplot()
+        for name, start, sign, stops, colour in sides:
+            ax.plot([0, last], [start, start + sign * auction.tick * last], color=colour, linewidth=1.2, alpha=0.6)
+            prices, counts = np.unique(stops, return_counts=True)
+            ax.scatter(
+                np.abs(prices - start) / auction.tick,
+                prices,
+                s=10.0 + 8.0 * counts,
+                color=colour,
+                alpha=0.8,
+                linewidth=0,
+                label=f"{name} stop ({len(stops)})",
+            )
+        for price, style in {auction.paid: "--", auction.received: ":"}.items():
+            if price is not None:
+                ax.axhline(price, color=GOOD, linewidth=1.2, linestyle=style, label=f"price {price:.4g}")
+        ax.set(xlabel="tick", ylabel="price, cost units", xlim=(-0.02 * last, 1.02 * last))
+        legend_above(ax, 2)
+
+    told = f"{len(auction.bids)} buyers and {len(auction.asks)} unit slots stop, {auction.traded} pairs trade"
+    return draw("clocks", (HALF[0], 4.0), paint, f"Clocks of a double Dutch auction over {last} ticks: {told}.")
+
+
+def bids_and_asks(auction: AuctionRecord) -> str:
+    """Stop prices in the order in which they are paired; the first pairs trade."""
+    bids, asks = np.sort(auction.bids)[::-1], np.sort(auction.asks)
+    asks = asks[: len(bids) + 1]
+
+    def paint(fig: Figure) -> None:
+        ax = fig.add_subplot()
+        for name, prices, colour in (("bids", bids, LEARNER), ("asks", asks, ACCENT)):
+            ax.step(np.arange(len(prices) + 1), [*prices, *prices[-1:]], where="post", color=colour, label=name)
+        ax.axvspan(0, auction.traded, color=GOOD, alpha=0.15, linewidth=0, label=f"{auction.traded} trades")
+        ax.set(xlabel="pair", ylabel="price, cost units", xlim=(0, max(len(bids), 1)))
+        ax.locator_params(axis="x", integer=True)
+        ax.set_ylim(bottom=0.0)
+        legend_above(ax, 3)
+
+    prices = "" if auction.paid is None else f"; buyers pay {auction.paid:.4g}, sellers get {auction.received:.4g}"
+    return draw("bids", (HALF[0], 4.0), paint, f"Bids and asks of the auction: {auction.traded} trades{prices}.")
+
+
+def trades(market: MarketRecord) -> str:
+    """Bids and trades of every slot."""
+
+    def paint(fig: Figure) -> None:
+        ax = fig.add_subplot()
+        slots = np.arange(len(market.trades)) + 0.5
+        ax.bar(slots, market.bids, width=0.9, color=MUTED, alpha=0.35, linewidth=0, label="bids")
+        ax.bar(slots, market.trades, width=0.9, color=GOOD, alpha=0.9, linewidth=0, label="trades")
+        ax.set(xlabel="slot", ylabel="paths", xlim=(0, len(market.trades)))
+        ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.2, handlelength=1.0)
+
+    told = f"{sum(market.trades)} of {sum(market.bids)} bids trade over {len(market.trades)} slots"
+    return draw("trades", (WIDE[0], 3.0), paint, f"The market of {market.servers} servers: {told}.")
 
 
 def _offsets(points: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]) -> list[float]:

@@ -11,7 +11,7 @@ from ..formats import Figure, interval, percent, signed
 from ..pages import bar
 from ..report import render_page
 from . import figures
-from .results import CachingEvaluation
+from .results import CachingEvaluation, MarketRecord
 from .verdict import NEAR_CAUSAL, verdict
 
 _FILTERS: dict[str, Callable[..., str]] = {
@@ -102,9 +102,41 @@ def _sections(evaluation: CachingEvaluation, rows: list[dict[str, Any]]) -> list
             wide=True,
         ),
     ]
-    return [
+    sections = [
         {"id": "costs", "title": "Costs", "figures": costs},
         {"id": "episode", "title": "One episode", "figures": played},
+    ]
+    if evaluation.market is not None:
+        sections.append({"id": "market", "title": "A market between servers", "figures": _market(evaluation.market)})
+    return sections
+
+
+def _market(market: MarketRecord) -> list[Figure]:
+    """Clocks and trades of the servers that follow the learner."""
+    return [
+        Figure(
+            "clocks",
+            figures.clocks(market.auction),
+            "Auction clocks",
+            f"The slot with the most trades (slot {market.slot}) of {market.servers} servers that all follow the "
+            "learner and trade single reasoning paths: the buyers' clock falls, the sellers' rises, and truthful "
+            "agents stop it at the first price that they accept. Larger points: more agents. Green: what buyers pay "
+            "and what sellers get.",
+        ),
+        Figure(
+            "bids",
+            figures.bids_and_asks(market.auction),
+            "Bids and asks",
+            "The stop prices of the same auction, best first: pairs trade from the left, by McAfee's rule.",
+        ),
+        Figure(
+            "trades",
+            figures.trades(market),
+            "Trades",
+            "Agents with local demand that bid for a path, and paths that were traded, by slot. Payments are transfers "
+            f"and in no cost; the auctioneer kept {market.surplus:.3g} of them.",
+            wide=True,
+        ),
     ]
 
 

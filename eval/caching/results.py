@@ -110,6 +110,50 @@ class Episode(BaseModel):
     terms: dict[str, list[float]]
 
 
+class AuctionRecord(BaseModel):
+    """One double Dutch auction.
+
+    Attributes:
+        low, high, tick: range and step of the clocks, cost units.
+        bids: stop price of every buyer that stopped the falling clock.
+        asks: stop price of every unit slot that stopped the rising clock.
+        traded: pairs that trade: the highest bids with the lowest asks.
+        paid: price that every winning buyer pays; None without trades.
+        received: price that every winning seller gets; None without trades.
+    """
+
+    model_config = FINITE
+    low: float
+    high: float
+    tick: float
+    bids: list[float]
+    asks: list[float]
+    traded: int
+    paid: float | None
+    received: float | None
+
+
+class MarketRecord(BaseModel):
+    """One episode at several servers that trade paths, all following the learner.
+
+    Attributes:
+        servers: how many.
+        bids: agents that bid in every slot, (T,).
+        trades: paths traded in every slot, (T,).
+        surplus: payments minus receipts of the episode, cost units.
+        slot: the slot with the most trades.
+        auction: its auction.
+    """
+
+    model_config = FINITE
+    servers: int
+    bids: list[int]
+    trades: list[int]
+    surplus: float
+    slot: int
+    auction: AuctionRecord
+
+
 class Comparison(BaseModel):
     """The learner and what it is held against, all on the same episodes.
 
@@ -164,6 +208,7 @@ class CachingEvaluation(AnyEvaluation, Comparison):
         static_run: folder of the network trained without inner steps.
         tuning_episodes: training episodes on which the density rules were tuned.
         episode: data of the figures.
+        market: the learner at several servers with a market; None where nobody bids.
     """
 
     preset: str
@@ -175,6 +220,7 @@ class CachingEvaluation(AnyEvaluation, Comparison):
     static_run: str | None
     tuning_episodes: int
     episode: Episode
+    market: MarketRecord | None = None
 
 
 class TraceEvaluation(Comparison):

@@ -15,7 +15,7 @@ from edgewise.train.trainer import train
 
 LEARNER: dict[str, Any] = {
     "algorithm": "t2drl",
-    "n_steps": 10,
+    "n_steps": 8,
     "chunk": 4,
     "batch_size": 16,
     "n_epochs": 1,
@@ -30,12 +30,12 @@ def tiny(**changes: Any) -> TrainConfig:
     content: dict[str, Any] = {
         "name": "tiny",
         "seed": 5,
-        "steps": 240,
-        "log_every": 80,
+        "steps": 256,
+        "log_every": 64,
         "tensorboard": False,
         "env": {"id": "edgewise/ModelCaching-v0", "n_agents": 6, "shift_every": 4, "horizon": 12, "num_envs": 4},
         "learner": LEARNER,
-        "checkpoints": {"every": 120},
+        "checkpoints": {"every": 128},
     }
     return TrainConfig.model_validate(content | changes)
 

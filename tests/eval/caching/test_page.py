@@ -3,15 +3,18 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from edgewise.envs.model_caching import parallel_env
 from edgewise.eval.caching.results import CachingEvaluation
 from edgewise.eval.caching.terminal import print_evaluation
 from edgewise.eval.report import write_report
+from edgewise.train.run_folder import load_policy
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("jinja2")
-FIGURES = {"cache", "demand", "terms", "parts", "accuracy", "learning"}
+FIGURES = {"cache", "demand", "terms", "parts", "accuracy", "learning", "clocks", "bids", "trades"}
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +47,28 @@ def test_loads_and_evictions_are_marked(page: str, evaluation: CachingEvaluation
     assert f"{loads} loads, {evictions} evictions" in page
     drawing = page[page.index('id="figure-cache"') : page.index('id="figure-demand"')]
     assert len(re.findall(r"<use ", drawing)) >= loads + evictions
+
+
+def test_the_markets_record_is_what_several_servers_trade(evaluation: CachingEvaluation, runs: dict[str, Path]) -> None:
+    market = evaluation.market
+    assert market is not None
+    policy, config = load_policy(runs["t2drl"])
+    env = parallel_env(market.servers, params=config.env.params(), horizon=evaluation.horizon, market=True)
+    observations, _ = env.reset(seed=evaluation.first_seed)
+    trades, surplus = [], 0.0
+    policy.reset()
+    while env.agents:
+        actions = policy.act(np.stack(list(observations.values())))
+        each = {agent: {k: v[n] for k, v in actions.items()} for n, agent in enumerate(env.agents)}
+        observations, _, _, _, infos = env.step(each)
+        trades.append(sum(info["sold"] for info in infos.values()))
+        surplus += next(iter(infos.values()))["surplus"]
+    assert trades == market.trades
+    assert surplus == pytest.approx(market.surplus)
+    auction = market.auction
+    assert trades[market.slot] == max(trades) == auction.traded > 0
+    best = sorted(auction.bids)[::-1][auction.traded - 1], sorted(auction.asks)[auction.traded - 1]
+    assert best[0] >= auction.paid >= auction.received >= best[1]  # winners gain, and the auctioneer loses nothing
 
 
 def test_the_table_shows_every_policy(page: str, evaluation: CachingEvaluation) -> None:
