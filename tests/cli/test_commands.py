@@ -59,6 +59,55 @@ def test_simulate_agrees_with_the_library(capsys: pytest.CaptureFixture[str]) ->
     assert "none with a warm-up" in out
 
 
+def test_simulate_caching_prints_what_the_library_finds(capsys: pytest.CaptureFixture[str]) -> None:
+    from edgewise.envs.model_caching.params import CachingParams
+    from edgewise.envs.model_caching.simulate import simulate
+
+    given = ["--agents", "6", "--gpus", "20", "--horizon", "30", "--seeds", "4", "--preset", "stationary"]
+    code, out, _ = run(capsys, "simulate", "caching", "--policy", "density_ewma:3:0.7", *given, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert set(found) == {"mean_cost", "stderr", "cost_terms", "loads", "local_ratio", "seconds", "policy"}
+    assert list(found["cost_terms"]) == ["switching", "communication", "compute", "accuracy", "cloud"]
+    assert sum(found["cost_terms"].values()) == pytest.approx(found["mean_cost"])
+    params = CachingParams.make("stationary", n_agents=6, n_gpus=20)
+    expected = simulate(params, "density_ewma:3:0.7", horizon=30, seeds=4)
+    assert found["mean_cost"] == float(expected.cost.mean())
+    assert found["stderr"] == pytest.approx(float(expected.cost.std(ddof=1)) / 2.0)
+    assert (found["loads"], found["local_ratio"]) == (float(expected.loads.mean()), float(expected.local_ratio.mean()))
+    _, out, _ = run(capsys, "simulate", "caching", *given)
+    assert "served locally" in out
+
+
+def test_simulate_caching_replays_a_trace(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "requests.csv"
+    rows = [f"2024-01-01 00:{m:02d}:{s:02d}.0000000,150,20" for m in range(10) for s in range(0, 60, 7)]
+    path.write_text("\n".join(["TIMESTAMP,ContextTokens,GeneratedTokens", *rows]) + "\n")
+    trace = [
+        "simulate",
+        "caching",
+        "--policy",
+        "cloud",
+        "--trace",
+        str(path),
+        "--slot",
+        "60",
+        "--horizon",
+        "9",
+        "--json",
+    ]
+    code, out, _ = run(capsys, *trace, "--trace-format", "azure", "--seeds", "1")
+    found = json.loads(out)
+    assert code == 0
+    assert found["stderr"] is None
+    assert found["cost_terms"]["cloud"] == found["mean_cost"] > 0.0
+    assert run(capsys, *trace)[0] == 2  # the format must be named
+    path.write_text(path.read_text().replace(",150,", ",many,", 1))
+    code, _, err = run(capsys, *trace, "--trace-format", "azure")
+    assert code == 2
+    assert all(word in err for word in ("requests.csv", "line 2", "ContextTokens"))
+
+
 def test_one_seed_has_no_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = run(capsys, "simulate", "aoi", "--devices", "2", "--horizon", "200", "--seeds", "1", "--json")
     assert json.loads(out)["stderr"] is None
