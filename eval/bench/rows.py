@@ -171,13 +171,23 @@ def memory(budget: Budget) -> Iterator[Row]:
     yield Row(what, drift, "MB", 1.0, at_most=True, note=note)
 
 
+TRAINED: dict[str, tuple[float | None, dict[str, Any]]] = {
+    "aoi_offload/single_fractional": (None, {}),
+    "aoi_offload/single_d3qn_ddpg": (None, {}),
+    "aoi_offload/game/team_authors": (5_000.0, {}),
+    "aoi_offload/game/team_authors, 200 devices": (None, {"env.n_devices": 200, "env.edge_ghz": [41.8] * 10}),
+    "model_caching/drift_t2drl": (1e6 / 1800.0, {}),  # a million slots in half an hour
+}
+"""Configurations whose training is measured: least speed, and what is changed in them."""
+
+
 def learners(budget: Budget) -> Iterator[Row]:
-    """Decisions per second of training, updates included."""
-    for config in ("aoi_offload/single_fractional", "aoi_offload/single_d3qn_ddpg"):
-        what = f"training, {config}"
+    """Decisions (of model caching: slots) per second of training, updates included."""
+    for name, (target, changes) in TRAINED.items():
+        what = f"training, {name}"
         try:
-            rates = {what: training_rates(config, budget)}
+            rates = {what: training_rates(name.partition(",")[0], budget, changes)}
         except MissingExtraError as error:
-            yield Row(what, None, "decisions/s", note=str(error))
+            yield Row(what, None, "decisions/s", target, machine=True, note=str(error))
         else:
-            yield speed_row(rates, what, what)
+            yield speed_row(rates, what, what, target)

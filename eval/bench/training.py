@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +19,13 @@ class _Enough(Exception):
     """Leaves the training."""
 
 
-def training_rates(config_name: str, budget: Budget) -> NDArray[np.float64]:
+def training_rates(config_name: str, budget: Budget, changes: dict[str, Any] | None = None) -> NDArray[np.float64]:
     """Decisions per second of processor time while a packaged configuration trains, updates included.
 
     Args:
         config_name: for example ``aoi_offload/single_fractional``.
         budget: a window is a whole number of rollouts with their updates, and at least as long as it says.
+        changes: dotted overrides of the configuration.
 
     Returns:
         One rate per window.
@@ -31,7 +33,7 @@ def training_rates(config_name: str, budget: Budget) -> NDArray[np.float64]:
     Raises:
         MissingExtraError: the learner's library is not installed.
     """
-    config = load_config(config_name)
+    config = load_config(config_name, changes)
     learner = make_learner(config)
     starts = getattr(config.learner, "learning_starts", 0)
     skipped = 0

@@ -222,18 +222,23 @@ def test_every_group_gives_finite_rows(group):
         assert row.plain is None or row.plain > 0, row
 
 
-def test_learners_train_or_say_what_is_missing(monkeypatch):
-    pytest.importorskip("stable_baselines3")
+@pytest.mark.parametrize("game", [False, pytest.param(True, marks=(pytest.mark.slow, pytest.mark.ray))])
+def test_learners_train(monkeypatch, game):
+    pytest.importorskip("ray.rllib" if game else "stable_baselines3")
+    chosen = {name: what for name, what in rows.TRAINED.items() if ("game" in name) == game}
+    monkeypatch.setattr(rows, "TRAINED", chosen)
     found = bench.run_bench(replace(TINY, windows=1), ["learners"])
-    assert len(found) == 2
+    assert [row.what for row in found] == [f"training, {name}" for name in chosen]
     assert all(row.value > 0 for row in found)
 
+
+def test_what_a_learner_lacks_is_said(monkeypatch):
     def missing(*_):
         raise MissingExtraError('run: pip install "edgewise[sb3]"')
 
     monkeypatch.setattr(rows, "training_rates", missing)
     found = bench.run_bench(TINY, ["learners"])
-    assert [row.value for row in found] == [None, None]
+    assert [row.value for row in found] == [None] * len(rows.TRAINED)
     assert all("edgewise[sb3]" in row.note for row in found)
 
 
