@@ -362,6 +362,29 @@ def game_tables(name: str) -> str:
     return _tables(tables(Findings.model_validate_json(path.read_text())))
 
 
+def caching_results(name: str) -> str:
+    """The learners of every part of the caching study against references on the same episodes, briefly."""
+    from edgewise.eval.caching.study.findings import Findings
+    from edgewise.eval.formats import interval, signed
+
+    path = DOCS / "results" / f"{name}.json"
+    if not path.exists():
+        return _NO_FIGURES.replace("aoi-game", "caching")
+    chosen, parts = ("density_ewma", "lfu", "look-ahead"), []
+    for part in Findings.model_validate_json(path.read_text()).tables:
+        rows = []
+        for line in part.lines:
+            against = {
+                entry.label: f"{signed(entry.relative.estimate)} {interval(entry.relative, relative=True)}"
+                for entry in line.against
+            }
+            cost = f"{line.cost.estimate:.2f} {interval(line.cost)}"
+            rows.append((f"**{line.label}**", str(len(line.runs)), cost, *(against[name] for name in chosen)))
+        header = ("learner", "runs", "cost per slot", *(f"against {name}" for name in chosen))
+        parts.append(f"{part.title}:\n\n{table(header, rows)}")
+    return "\n\n".join(parts)
+
+
 def caching_tables(name: str) -> str:
     """Every table of the study of model caching, and where its figures come from."""
     from edgewise.eval.caching.study.findings import Findings
@@ -421,7 +444,7 @@ GENERATORS: dict[str, Callable[[str], str]] = {
     f.__name__: f
     for f in (
         *(docstring, subsection, members, parameters, presets, schema, summaries, commands, configurations, pages),
-        *(results, game_results, game_tables, caching_tables, experts_tables),
+        *(results, game_results, game_tables, caching_results, caching_tables, experts_tables),
     )
 }
 

@@ -31,11 +31,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...envs.core.errors import InvalidInputError
+from .ttt_learner import AffineMap, HeadNorm, gelu_slope
 
 Inner = Literal["linear", "mlp"]
 INNERS: tuple[Inner, ...] = get_args(Inner)
 
-_EPS = 1e-6  # of the layer norm inside the learner
 _EXPANSION = 4  # width of the hidden layer of the MLP learner, in widths of a head
 _STD = 0.02  # of the first inner weights and gates
 
@@ -56,90 +56,6 @@ class Views(NamedTuple):
     target: Tensor
     rate: Tensor
     kept: Tensor
-
-
-def gelu_slope(x: Tensor) -> Tensor:
-    """Derivative of ``gelu(x, approximate="tanh")``."""
-    a = math.sqrt(2.0 / math.pi)
-    t = torch.tanh(a * (x + 0.044715 * x**3))
-    return 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * a * (1.0 + 3.0 * 0.044715 * x * x)
-
-
-class _HeadNorm(nn.Module):
-    """A layer norm per head, and the gradient of 1/2 ||LN(z) - target||^2 with respect to z."""
-
-    def __init__(self, heads: int, width: int) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.ones(heads, 1, width))
-        self.bias = nn.Parameter(torch.zeros(heads, 1, width))
-
-    def forward(self, z: Tensor) -> Tensor:
-        return self.gain * functional.layer_norm(z, z.shape[-1:], eps=_EPS) + self.bias
-
-    def error_gradient(self, z: Tensor, target: Tensor) -> Tensor:
-        centred = z - z.mean(-1, keepdim=True)
-        scale = torch.rsqrt(centred.square().mean(-1, keepdim=True) + _EPS)
-        normal = centred * scale
-        u = (self.gain * normal + self.bias - target) * self.gain
-        inward = u - u.mean(-1, keepdim=True) - normal * (u * normal).mean(-1, keepdim=True)
-        return inward * scale
-
-
-class _Affine(NamedTuple):
-    """One affine map of the learner during a mini-batch.
-
-    Attributes:
-        weight: base weights, shape (n, H, in, out).
-        offset: base offsets, shape (n, H, 1, out).
-        weight_sum: gradients of the weights accumulated since the mini-batch began, times their rates.
-        offset_sum: likewise of the offsets.
-    """
-
-    weight: Tensor
-    offset: Tensor
-    weight_sum: Tensor
-    offset_sum: Tensor
-
-    def base(self, u: Tensor) -> Tensor:
-        """Output with the base weights, shape (n, H, b, out), of inputs (n, H, b, in)."""
-        return u @ self.weight + self.offset
-
-    def updated(self, u: Tensor, written: Tensor, gradient: Tensor, token: Tensor, rate: Tensor) -> Tensor:
-        """Output at every position with the weights updated up to it, without forming them (dual form).
-
-        Args:
-            u: inputs to read with, shape (n, H, b, in).
-            written: inputs whose gradients are taken, same shape.
-            gradient: gradient with respect to their outputs, shape (n, H, b, out).
-            token: factor of every position, shape (b,).
-            rate: inner learning rates, shape (n, H, b).
-        """
-        factors = torch.tril(token.unsqueeze(-1) * rate.unsqueeze(-2))
-        earlier = token.unsqueeze(-1) * (u @ self.weight_sum + self.offset_sum)
-        return self.base(u) - earlier - (factors * (u @ written.transpose(-1, -2)) + factors) @ gradient
-
-    def sums(self, written: Tensor, gradient: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
-        """The accumulated gradients after these positions."""
-        weighted = rate.unsqueeze(-1) * gradient
-        return self.weight_sum + written.transpose(-1, -2) @ weighted, self.offset_sum + weighted.sum(-2, keepdim=True)
-
-    def following(
-        self, sums: tuple[Tensor, Tensor], first: tuple[Tensor, Tensor], token: Tensor, kept: Tensor, ends: Tensor
-    ) -> _Affine:
-        """The map after a mini-batch: updated and partly forgotten where it ends, else with its sums.
-
-        Args:
-            sums: see `sums`.
-            first: W_0 and c_0, shapes (H, in, out) and (H, 1, out).
-            token: factor of the last position.
-            kept: share of the difference from them that is kept, shape (n, H, 1, 1).
-            ends: where the mini-batch is complete, boolean (n, 1, 1, 1).
-        """
-        bases, rests = [], []
-        for now, total, start in zip(self[:2], sums, first, strict=True):
-            bases.append(torch.where(ends, start + kept * (now - token * total - start), now))
-            rests.append(torch.where(ends, torch.zeros_like(total), total))
-        return _Affine(*bases, *rests)
 
 
 class TTTLayer(nn.Module):
@@ -201,7 +117,7 @@ class TTTLayer(nn.Module):
         for before, after in pairwise(sizes):
             self.weights.append(nn.Parameter(_STD * torch.randn(heads, before, after)))
             self.weights.append(nn.Parameter(torch.zeros(heads, 1, after)))
-        self.norm = _HeadNorm(heads, self.size)
+        self.norm = HeadNorm(heads, self.size)
         self.token = nn.Parameter(torch.zeros(minibatch))
         self.register_buffer("_harmonic", 1.0 / torch.arange(1, minibatch + 1), persistent=False)
         self.out_norm = nn.LayerNorm(width)
@@ -235,7 +151,7 @@ class TTTLayer(nn.Module):
         harmonic: Tensor = self._harmonic  # type: ignore[assignment]
         return (harmonic + self.token).clamp(min=0.0)
 
-    def _unpack(self, state: Tensor) -> tuple[list[_Affine], Tensor]:
+    def _unpack(self, state: Tensor) -> tuple[list[AffineMap], Tensor]:
         """Affine maps at the base weights, and positions (n,)."""
         *parts, position = state.split([*self._numbers, *self._numbers, 1], dim=-1)
         shaped = [
@@ -244,7 +160,7 @@ class TTTLayer(nn.Module):
         ]
         count = len(self.weights)
         maps = [
-            _Affine(
+            AffineMap(
                 self.weights[i] + shaped[i],
                 self.weights[i + 1] + shaped[i + 1],
                 shaped[count + i],
@@ -363,7 +279,7 @@ class TTTLayer(nn.Module):
         following = ((position + length) % b).to(state.dtype).unsqueeze(-1)
         return self._output(z.gather(2, index)), torch.cat([*deltas, *rest, following], dim=-1)
 
-    def _mini_batch(self, views: Views, maps: list[_Affine], complete: Tensor) -> tuple[Tensor, list[_Affine]]:
+    def _mini_batch(self, views: Views, maps: list[AffineMap], complete: Tensor) -> tuple[Tensor, list[AffineMap]]:
         """Outputs (n, H, b, f) of one mini-batch in dual form, and the maps that the next one starts from."""
         written, gradients = self._inner_gradients(maps, views)
         token = self._tokens()
@@ -377,7 +293,7 @@ class TTTLayer(nn.Module):
             following.append(m.following(m.sums(w, g, views.rate), first, token[-1], kept, ends))
         return views.query + self.norm(u), following
 
-    def _inner_gradients(self, maps: list[_Affine], views: Views) -> tuple[list[Tensor], list[Tensor]]:
+    def _inner_gradients(self, maps: list[AffineMap], views: Views) -> tuple[list[Tensor], list[Tensor]]:
         """Inputs of every affine map and loss gradients with respect to its outputs, at the base weights."""
         first = maps[0].base(views.key)
         if len(maps) == 1:

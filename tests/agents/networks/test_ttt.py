@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from edgewise.agents.networks.ttt import INNERS, Inner, TTTLayer, gelu_slope
+from edgewise.agents.networks.ttt import INNERS, Inner, TTTLayer
+from edgewise.agents.networks.ttt_learner import gelu_slope
 from edgewise.envs.core.errors import InvalidInputError
 
 WIDTH, HEADS, BATCH = 16, 2, 4
