@@ -136,6 +136,12 @@ class T2DRLConfig(CacheNetworkFields):
         le=1,
         description="[-] weight of the own bid in the price of memory, against the highest one turned away below it",
     )
+    last_noise: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="[-] scale of the noise of the scores in the second half of training; it falls linearly from 1",
+    )
     max_grad_norm: float = Field(default=0.5, gt=0, description="[-] gradient clip")
     value_memory: float = Field(default=10.0, ge=1, description="[rollouts] remembered by the scale of the values")
     test_time: Literal["episodic", "lifelong", "frozen"] = Field(

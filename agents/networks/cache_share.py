@@ -80,6 +80,7 @@ class CacheActorCritic(nn.Module):
     value_mean: Tensor
     value_scale: Tensor
     usual_cost: Tensor
+    noise: Tensor
     calibrated: Tensor
 
     def __init__(
@@ -120,6 +121,7 @@ class CacheActorCritic(nn.Module):
         self.register_buffer("value_mean", torch.zeros(()))
         self.register_buffer("value_scale", torch.ones(()))
         self.register_buffer("usual_cost", torch.zeros(()))  # per slot, in the rollout of `calibrate`
+        self.register_buffer("noise", torch.ones(()))  # scale, of the scores that are drawn
         self.register_buffer("calibrated", torch.zeros(()))  # 1 after `calibrate`
         for head in (self.bits, self.shares):  # the first policy hardly depends on the observation
             nn.init.orthogonal_(head.weight, gain=0.01)
@@ -333,7 +335,7 @@ class CacheActorCritic(nn.Module):
         if self.item_head is not None:
             score, first, second = self._read(self.item_head, features, obs).unbind(-1)
             logits, location = logits + score, location + torch.cat([first, second], dim=-1)
-        return CacheShareDistribution(logits, location, self.fill)
+        return CacheShareDistribution(logits, location, self.fill, float(self.noise))
 
     def _read(self, head: ItemHead, features: Tensor, obs: Tensor) -> Tensor:
         """Outputs (n, I, O) of a head that sees an item's entries, its copy's features, and their mean."""

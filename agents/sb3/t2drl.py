@@ -55,6 +55,8 @@ class T2DRL(PPO):
             training, items pay for the memory they hold, see `memory_bids`: own costs do not say what an item takes
             from the others. 0: memory is free.
         own_price: weight of an item's own bid in its price.
+        last_noise: scale of the noise of the scores in the second half of training; it falls linearly from 1. A policy
+            that learns under noise keeps what is cached more firmly than is best without. 1: the noise stays.
         value_memory: rollouts that the scale of the values remembers.
         **kwargs: the rest of SB3's PPO arguments.
 
@@ -78,6 +80,7 @@ class T2DRL(PPO):
         own_credit: bool = False,
         bid_value: float = 0.0,
         own_price: float = 0.3,
+        last_noise: float = 1.0,
         value_memory: float = 10.0,
         n_steps: int = 100,
         **kwargs: Any,
@@ -87,10 +90,13 @@ class T2DRL(PPO):
         for name, (value, least) in (least_of | {"bid_value": (bid_value, 0)}).items():
             if not least <= value < np.inf:
                 raise InvalidInputError.of(name, f"a finite number >= {least}", value)
+        if not 0.0 < last_noise <= 1.0:
+            raise InvalidInputError.of("last_noise", "in (0, 1]", last_noise)
         if not 0.0 <= own_price <= 1.0:
             raise InvalidInputError.of("own_price", "in [0, 1]", own_price)
         self.chunk, self.aux_coef, self.value_memory = chunk, aux_coef, value_memory
         self.own_credit, self.bid_value, self.own_price = own_credit, bid_value, own_price
+        self.last_noise = last_noise
         kwargs.setdefault("rollout_buffer_class", ChunkRolloutBuffer)
         # SB3 gets one batch for all, of whose size it does not warn: minibatches are ours. Its `load` gives no env.
         whole = n_steps * (1 if env is None else env.num_envs)
@@ -221,10 +227,17 @@ class T2DRL(PPO):
         for _ in range(self.n_epochs):
             logs += [self._update(chunks) for chunks in buffer.minibatches(self.batch_size)]
             self._n_updates += 1
+        self._quieten()
         for name in logs[0]:
             self.logger.record(f"train/{name}", float(np.mean([row[name] for row in logs])))
         self.logger.record("train/value_scale", float(network.value_scale))
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+
+    def _quieten(self) -> None:
+        """Let the noise of the scores fall until half of the training is over; it never rises again."""
+        passed = min(2.0 * (1.0 - self._current_progress_remaining), 1.0)
+        noise = 1.0 - (1.0 - self.last_noise) * passed
+        self.policy.network.noise.clamp_(max=noise)
 
     def _update(self, chunks: Chunks) -> dict[str, float]:
         """One gradient step; what there is to log."""

@@ -1,6 +1,7 @@
 """The law of cache bits and shares against scipy, and the heads on a backbone."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,9 +20,9 @@ LOGITS = [[0.3, -1.2, 2.0]]
 LOCATION = [[0.5, -1.0, 2.0, 0.1, 0.7, -0.3]]  # first parameters of the three shares, then second ones
 
 
-def law(rows: int = 1) -> CacheShareDistribution:
+def law(rows: int = 1, **kwargs: Any) -> CacheShareDistribution:
     both = (torch.tensor(values, dtype=torch.float64).repeat(rows, 1) for values in (LOGITS, LOCATION))
-    return CacheShareDistribution(*both)
+    return CacheShareDistribution(*both, **kwargs)
 
 
 def parameters() -> tuple[np.ndarray, np.ndarray]:
@@ -58,23 +59,36 @@ def test_divergence_is_the_mean_log_ratio_of_samples() -> None:
     assert law().kl(law()).item() == pytest.approx(0.0, abs=1e-12)
 
 
-def ranked(rows: int = 1) -> CacheShareDistribution:
-    return CacheShareDistribution(law(rows).logits, law(rows).location, ranked=True)
+def ranked(rows: int = 1, noise: float = 1.0) -> CacheShareDistribution:
+    return law(rows, ranked=True, noise=noise)
 
 
-def test_latent_scores_are_logistic() -> None:
+@pytest.mark.parametrize("noise", [1.0, 0.3])
+def test_latent_scores_are_logistic(noise: float) -> None:
     torch.manual_seed(0)
-    latent = MOST_SCORE * ranked(40_000).sample().chunk(2, dim=-1)[1]
+    latent = MOST_SCORE * ranked(40_000, noise).sample().chunk(2, dim=-1)[1]
     for i, logit in enumerate(LOGITS[0]):
-        assert stats.kstest(latent[:, i], "logistic", args=(logit,)).pvalue > 1e-3
-    carrier = torch.tensor(
-        [[0.0, 0.0, 0.0, *np.divide([-0.8, -1.8, -0.2], MOST_SCORE)]], dtype=torch.float64
-    )  # nothing is cached
-    expected = stats.logistic.logpdf([-0.8, -1.8, -0.2], LOGITS[0])
-    np.testing.assert_allclose(ranked().log_probs(carrier)[0], expected)
-    assert ranked().log_prob(carrier).item() == pytest.approx(expected.sum())
-    latent_mode = MOST_SCORE * ranked().sample(deterministic=True).chunk(2, dim=-1)[1]
+        assert stats.kstest(latent[:, i], "logistic", args=(logit, noise)).pvalue > 1e-3
+    scores = [-0.8, -1.8, -0.2]  # nothing is cached
+    carrier = torch.tensor([[0.0, 0.0, 0.0, *np.divide(scores, MOST_SCORE)]], dtype=torch.float64)
+    expected = stats.logistic.logpdf(scores, LOGITS[0], noise)
+    np.testing.assert_allclose(ranked(1, noise).log_probs(carrier)[0], expected)
+    assert ranked(1, noise).log_prob(carrier).item() == pytest.approx(expected.sum())
+    latent_mode = MOST_SCORE * ranked(1, noise).sample(deterministic=True).chunk(2, dim=-1)[1]
     np.testing.assert_allclose(latent_mode[0], LOGITS[0])
+
+
+def test_less_noise_makes_bits_surer_and_is_in_every_figure() -> None:
+    torch.manual_seed(0)
+    made = law(40_000, noise=0.5)
+    expected = CacheShareDistribution(2.0 * made.logits, made.location)  # what Bernoulli bits with these odds are
+    drawn = made.sample()
+    torch.testing.assert_close(made.log_probs(drawn), expected.log_probs(drawn))
+    torch.testing.assert_close(made.entropy(), expected.entropy())
+    torch.testing.assert_close(made.kl(law(40_000)), expected.kl(law(40_000)))
+    p = 1.0 / (1.0 + np.exp(-2.0 * np.array(LOGITS[0])))
+    np.testing.assert_allclose((drawn[:, 3:] > 0).double().mean(0), p, atol=0.012)
+    np.testing.assert_allclose((ranked(40_000, 0.5).sample()[:, 3:] > 0).double().mean(0), p, atol=0.012)
 
 
 @pytest.mark.parametrize("make", [law, ranked])

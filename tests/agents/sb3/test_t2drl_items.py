@@ -88,7 +88,7 @@ def test_a_full_cache_is_filled_in_the_policys_order() -> None:
 
 
 PACKAGED = {"own_credit": True, "bid_value": 0.1, "sticky": 1.5, "aux_coef": 0.5, "predict_next": True}
-PREDICTING = PACKAGED | {"inner_loss": "next_obs_prediction", "forgetting": 0.5}
+PREDICTING = PACKAGED | {"inner_loss": "next_obs_prediction", "forgetting": 0.5, "last_noise": 0.2}
 ALONE = {name: value for name, value in PACKAGED.items() if name not in ("aux_coef", "predict_next")}
 
 
@@ -115,6 +115,18 @@ def test_updates_see_what_the_rollout_saw(options: dict[str, Any]) -> None:
         found = law.log_probs(inputs[1])[chunks.valid.flatten()]
         torch.testing.assert_close(found, chunks.log_probs, rtol=1e-4, atol=1e-4)
     assert drawn_out > 0  # not everything that was drawn fitted
+
+
+def test_noise_falls_over_the_first_half_of_training_and_never_rises() -> None:
+    model = caching(last_noise=0.2)
+    seen = []
+    model.learn(10 * STEPS * LANES, callback=lambda *_: seen.append(float(model.policy.network.noise)) or True)
+    # The first rollout calibrates only; after rollout k of 10 the scale is 1 - 0.8 * 2 k / 10, at least 0.2.
+    expected = [1.0, 1.0, *(max(0.2, 1.0 - 0.16 * k) for k in range(2, 10))]
+    np.testing.assert_allclose(seen[::STEPS], expected, atol=1e-6)
+    model._current_progress_remaining = 1.0  # as where training goes on in deployment
+    model._quieten()
+    assert float(model.policy.network.noise) == pytest.approx(0.2)
 
 
 def test_bids_continue_from_a_checkpoint() -> None:

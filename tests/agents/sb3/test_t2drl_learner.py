@@ -107,6 +107,7 @@ def test_snapshots_that_do_not_fit_are_refused() -> None:
         ({"forgetting": 0.5, "backbone": "gru"}, "forgetting: is for the backbones ttt"),
         ({"heads": 3}, "heads: must divide width = 32, got 3"),
         ({"gamma": 1.0}, "gamma"),
+        ({"last_noise": 0.0}, "last_noise"),
         ({"test_time": "online"}, "test_time"),
         ({"own_credit": True}, "item_head: must be at least 1 with own_credit, got 0"),
         ({"bid_value": 1.0}, "bid_value: must be 0 without own_credit and fill"),
