@@ -119,7 +119,7 @@ def compare(
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN ...")],
     out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None,
 ) -> int:
-    """Put evaluated runs of one system into one table, learned policies beside scripted ones.
+    """Put evaluated runs of age-minimal offloading in one table, learned policies beside scripted ones.
 
     Args:
         runs: Run folders; those that differ in their seed only form one row.

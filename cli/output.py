@@ -108,6 +108,15 @@ def print_caching(found: CachingSimulation, as_json: bool) -> None:
     print_table(f"{seeds} seed{'s' if seeds > 1 else ''}, mean ± standard error", ("figure", "value"), rows)
 
 
+def _shown(space: Any) -> str:
+    """A space in a few words: of a Box the shape and the type, without the bounds."""
+    from gymnasium import spaces
+
+    if isinstance(space, spaces.Dict):
+        return ", ".join(f"{name}: {_shown(part)}" for name, part in space.items())
+    return f"Box{space.shape} {space.dtype}" if isinstance(space, spaces.Box) else str(space)
+
+
 def print_environments() -> None:
     """Print every registered id of the suite with the first line of its class's documentation and its spaces."""
     import gymnasium
@@ -116,6 +125,6 @@ def print_environments() -> None:
     for name in sorted(id for id in gymnasium.registry if id.startswith("edgewise/")):
         env = gymnasium.make(name)
         doc = (type(env.unwrapped).__doc__ or "").strip().partition("\n")[0]
-        rows.append((name, doc, str(env.action_space), str(env.observation_space)))
+        rows.append((name, doc, _shown(env.action_space), _shown(env.observation_space)))
         env.close()  # type: ignore[no-untyped-call]  # untyped in Gymnasium
     print_table("environments", ("id", "what", "action space", "observation space"), rows)

@@ -71,7 +71,13 @@ def markdown(prose: str) -> str:
     def pipes(match: re.Match[str]) -> str:
         columns = [slice(*run.span()) for run in re.finditer("=+", match[1])]
         columns[-1] = slice(columns[-1].start, None)
-        head, *body = ([line[c].strip() for c in columns] for line in (match[2], *match[3].splitlines()))
+        head, *lines = ([line[c].strip() for c in columns] for line in (match[2], *match[3].splitlines()))
+        body: list[list[str]] = []
+        for line in lines:
+            if line[0]:
+                body.append(line)
+            else:  # goes on with the row above
+                body[-1] = [" ".join(filter(None, pair)) for pair in zip(body[-1], line, strict=True)]
         return table(head, body) + "\n"
 
     text = re.sub(r"(?m)^(=+ [= ]+)\n(.+)\n\1\n((?:(?!=).+\n)+)\1\n?", pipes, prose + "\n")

@@ -178,9 +178,10 @@ def load_policy(run_dir: str | Path, checkpoint: Literal["best", "last"] | int =
         checkpoint: ``"best"`` (lowest evaluated score; the last one if none was evaluated), ``"last"`` or a step.
 
     Returns:
-        A deterministic policy with ``act(obs) -> {"server", "wait"}`` for one observation or a batch, and the run's
-        configuration. The policy of a game run reads observations of the event stream (device's index in column 0),
-        that of one device plain ones.
+        A deterministic policy with ``act(obs)`` for one observation or a batch, and the run's configuration. It returns
+        the environment's own action: ``{"server", "wait"}``, ``{"cache", "local_share"}``, or, of edge experts, where
+        the mask is a second argument, ``{"action"}``. The policy of a game run reads observations of the event stream
+        (device's index in column 0), that of one device plain ones.
 
     Raises:
         CheckpointError: no such run or checkpoint, or a corrupt or foreign one.

@@ -12,7 +12,7 @@ auction                 what it is                                            in
                                                                               meet at mid-range whatever the market
 ``alternating``         plain double Dutch: one clock at a time, one price    efficient if truthful; sellers gain by
                                                                               lying
-`iterative`             bids and asks revised round by round          a comparison: the budget of rounds decides
+`iterative`             bids and asks revised round by round                  a comparison: the budget of rounds decides
 ======================= ===================================================== ==========================================
 
 Only ``sweep`` with ``mcafee`` is meant for use; the others are there to be compared with.

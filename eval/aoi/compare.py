@@ -106,13 +106,17 @@ def compare(runs: Sequence[str | Path], command: list[str] | None = None) -> Com
 
     Raises:
         CheckpointError: no run folder, or not evaluated yet.
-        InvalidInputError: no run, one given twice, or runs of different systems or horizons.
+        InvalidInputError: no run, one given twice, one of another family, or runs of different systems or horizons.
     """
     pairs: list[Pair] = []
     for path in runs:
         if any(Path(path).resolve() == run.path.resolve() for run, _ in pairs):
             raise InvalidInputError(f"{path} is given twice")
         run = open_run(path)
+        if not isinstance(run.config.env, AoIEnvConfig):
+            raise InvalidInputError(
+                f"{path}: only runs of age-minimal offloading are compared, got {run.config.env.id}"
+            )
         pairs.append((run, results.read(run.path)))
     if not pairs:
         raise InvalidInputError("RUN is missing: give the folders of evaluated runs")

@@ -191,6 +191,7 @@ def test_envs_lists_every_id(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0
     for name in (name for name in gymnasium.registry if name.startswith("edgewise/")):
         assert name.partition("/")[2] in "".join(out.split())
+    assert out.count("\n") < 80  # shapes, not bounds
 
 
 def test_help_is_quick_and_names_every_command() -> None:

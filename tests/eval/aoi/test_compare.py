@@ -1,5 +1,6 @@
 """Several runs in one table: seeds of one configuration form one row, and only what is comparable stands together."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,10 +8,13 @@ import pytest
 
 from edgewise.cli.main import main
 from edgewise.envs.core.errors import CheckpointError, InvalidInputError
+from edgewise.eval.aoi import compare as compare_module
 from edgewise.eval.aoi.compare import JSON_NAME, Comparison, compare, write
 from edgewise.eval.aoi.compare_page import as_html, as_markdown, print_comparison
 from edgewise.eval.aoi.results import read
 from edgewise.eval.results import FILE_NAME
+from edgewise.train.config import load_config
+from edgewise.train.run_folder import open_run
 
 
 @pytest.fixture
@@ -89,6 +93,14 @@ def test_other_systems_and_horizons_do_not_mix(tmp_path, runs, run_dir, build_ga
         compare([runs[0], runs[0]])
     with pytest.raises(InvalidInputError, match="RUN"):
         compare([])
+
+
+def test_runs_of_another_family_are_refused_by_name(runs, monkeypatch):
+    opened = open_run(runs[0])
+    other = dataclasses.replace(opened, config=load_config("model_caching/demo"))
+    monkeypatch.setattr(compare_module, "open_run", lambda path: other)
+    with pytest.raises(InvalidInputError, match=r"only runs of age-minimal offloading .*edgewise/ModelCaching-v0"):
+        compare([runs[0]])
 
 
 def test_an_unevaluated_run_is_told_what_to_do(runs):
