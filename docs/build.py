@@ -369,26 +369,24 @@ def game_tables(name: str) -> str:
 
 
 def caching_results(name: str) -> str:
-    """The learners of every part of the caching study against references on the same episodes, briefly."""
+    """The learners of the first part of the caching study against references on the same episodes, briefly."""
     from edgewise.eval.caching.study.findings import Findings
     from edgewise.eval.formats import interval, signed
 
     path = DOCS / "results" / f"{name}.json"
     if not path.exists():
         return _NO_FIGURES.replace("aoi-game", "caching")
-    chosen, parts = ("density_ewma", "lfu", "look-ahead"), []
-    for part in Findings.model_validate_json(path.read_text()).tables:
-        rows = []
-        for line in part.lines:
-            against = {
-                entry.label: f"{signed(entry.relative.estimate)} {interval(entry.relative, relative=True)}"
-                for entry in line.against
-            }
-            cost = f"{line.cost.estimate:.2f} {interval(line.cost)}"
-            rows.append((f"**{line.label}**", str(len(line.runs)), cost, *(against[name] for name in chosen)))
-        header = ("learner", "runs", "cost per slot", *(f"against {name}" for name in chosen))
-        parts.append(f"{part.title}:\n\n{table(header, rows)}")
-    return "\n\n".join(parts)
+    part = Findings.model_validate_json(path.read_text()).tables[0]
+    chosen, rows = ("density_ewma", "lfu", "look-ahead"), []
+    for line in part.lines:
+        against = {
+            entry.label: f"{signed(entry.relative.estimate)} {interval(entry.relative, relative=True)}"
+            for entry in line.against
+        }
+        cost = f"{line.cost.estimate:.2f} {interval(line.cost)}"
+        rows.append((f"**{line.label}**", str(len(line.runs)), cost, *(against[name] for name in chosen)))
+    header = ("learner", "runs", "cost per slot", *(f"against {name}" for name in chosen))
+    return f"{part.title}:\n\n{table(header, rows)}"
 
 
 def caching_tables(name: str) -> str:
@@ -401,8 +399,11 @@ def caching_tables(name: str) -> str:
     if not path.exists():
         return _NO_FIGURES.replace("aoi-game", "caching")
     found = Findings.model_validate_json(path.read_text())
+    run = [check for check in found.checks if check.met is not None]  # of the parts that were run
+    found = found.model_copy(update={"checks": run})
     origin = provenance(found.command, found.created, found.git, found.versions, found.hardware)
-    return "\n\n".join([_tables(tables(found)), "; ".join(f"{what}: {text}" for what, text in origin) + "."])
+    said = "; ".join(f"{what}: {text}" for what, text in origin)
+    return "\n\n".join([_tables(tables(found), "###"), f"{said[0].upper()}{said[1:]}."])
 
 
 def experts_tables(name: str) -> str:
@@ -419,7 +420,7 @@ def experts_tables(name: str) -> str:
     )
 
 
-def _tables(pairs: Iterable[tuple[str, Any]]) -> str:
+def _tables(pairs: Iterable[tuple[str, Any]], level: str = "##") -> str:
     """A study's tables under their titles, remarks behind the names."""
     parts = []
     for title, found in pairs:
@@ -430,7 +431,7 @@ def _tables(pairs: Iterable[tuple[str, Any]]) -> str:
             )
             for line in found.lines
         )
-        parts.append(f"## {title}\n\n{found.caption}\n\n{table(found.headings, rows)}")
+        parts.append(f"{level} {title}\n\n{found.caption}\n\n{table(found.headings, rows)}")
     return "\n\n".join(parts)
 
 

@@ -23,7 +23,7 @@ class Online(BaseModel):
     """PPO that goes on, exploring, against the same checkpoint that only adapts, on the same demand.
 
     Attributes:
-        run: folder of the checkpoint's run.
+        run: name of the checkpoint's run folder.
         lanes, episodes: servers, and episodes of each.
         cost: per slot while PPO goes on.
         adapted: per slot of the same checkpoint with inner steps only.
@@ -61,7 +61,7 @@ def measure_online(folder: Path, episodes: int) -> Online:
         learner.close()
     ours, theirs = going_on.rates.mean(axis=1), adapted.rates.mean(axis=1)
     return Online(
-        run=str(folder),
+        run=folder.name,
         lanes=len(ours),
         episodes=episodes,
         cost=Estimate(**bootstrap([ours], mean).as_dict()),
