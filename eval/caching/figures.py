@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...envs.model_caching.market import Clocks
 from ...envs.model_caching.state import TERMS
 from ..figures import ACCENT, GOOD, GRID, HALF, INK, LEARNER, MUTED, SERIES, WIDE, decisions_axis, draw, legend_above
 from .results import AuctionRecord, CachingEvaluation, Episode, MarketRecord, Row
@@ -162,16 +163,17 @@ def accuracy_against_cost(rows: Sequence[Row]) -> str:
 
 def clocks(auction: AuctionRecord) -> str:
     """Both clocks tick by tick, and where agents stop them."""
-    sides = (("buyers", auction.high, -1.0, auction.bids, LEARNER), ("sellers", auction.low, 1.0, auction.asks, ACCENT))
-    last = round((auction.high - auction.low) / auction.tick)
+    falling, rising = Clocks(auction.tick, auction.low, auction.high).path()
+    sides = (("buyers", falling, auction.bids, LEARNER), ("sellers", rising, auction.asks, ACCENT))
+    last = len(falling) - 1
 
     def paint(fig: Figure) -> None:
         ax = fig.add_subplot()
-        for name, start, sign, stops, colour in sides:
-            ax.plot([0, last], [start, start + sign * auction.tick * last], color=colour, linewidth=1.2, alpha=0.6)
+        for name, path, stops, colour in sides:
+            ax.plot(path, color=colour, linewidth=1.2, alpha=0.6)
             prices, counts = np.unique(stops, return_counts=True)
             ax.scatter(
-                np.abs(prices - start) / auction.tick,
+                np.abs(path[:, None] - prices).argmin(axis=0),
                 prices,
                 s=10.0 + 8.0 * counts,
                 color=colour,

@@ -24,18 +24,17 @@ def observations(rows: int) -> np.ndarray:
 @pytest.mark.parametrize("family", ["squashed", "censored", "beta"])
 @pytest.mark.parametrize("parameters", ["shared", "per_device"])
 def test_greedy_actions_are_the_deterministic_decisions(learn: Any, family: Any, parameters: Any) -> None:
-    torch.manual_seed(0)
+    rng = np.random.default_rng(0)  # torch's draws are not the same on every processor
     actor = HybridActor(EDGES, DEVICES, parameters, family=family, learn=learn)
     for weights in actor.parameters():
-        weights.data.add_(0.5 * torch.randn_like(weights))
+        weights.data.copy_(torch.from_numpy(rng.normal(0.0, 0.5, weights.shape)))
     for rows in (3, 400):
         batch = observations(rows)
         with torch.inference_mode():
             one, two = Acting(EDGES, 3.0, learn), Acting(EDGES, 3.0, learn)
             expected, found = one.decide(actor, batch).to_env, two.greedy(GreedyActor(actor), batch)
         np.testing.assert_array_equal(found["server"], expected["server"])
-        # Sums are rounded elsewhere, and a wait near 0 is what larger ones leave.
-        np.testing.assert_allclose(found["wait"], expected["wait"], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(found["wait"], expected["wait"], rtol=1e-4, atol=1e-6)  # sums are rounded elsewhere
         assert found["wait"].shape == (rows, 1)
         if rows > 3 and learn != "wait":
             assert len(set(found["server"])) > 1

@@ -27,6 +27,8 @@ def test_every_configuration_of_the_study_is_packaged_and_of_one_length() -> Non
     assert {config.env.num_envs for config in configs} == {16}
     changed = {"backbone", "eta_base", *(name.partition(".")[2] for one in plan.REMEDIES.values() for name in one)}
     own = {"inner_loss", "forgetting", "aux_coef", "predict_next"}  # of the inner steps, and of PAD's encoder
+    learners = [config.learner.model_dump(exclude=changed | own | {"bid_value"}) for config in configs]
+    assert all(learner == learners[0] for learner in learners)  # also from part to part
     for part in plan.PARTS:
         configs = [cell.config for cells in plan.part_cells(part, budget).values() for cell in cells]
         learners = [config.learner.model_dump(exclude=changed | own) for config in configs]
