@@ -1,6 +1,7 @@
 """The pages, and the script that fills them, which lies outside the package."""
 
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -25,5 +26,6 @@ def build() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(DOCS))  # as where the script is run
     spec.loader.exec_module(module)
     return module

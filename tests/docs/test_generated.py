@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -62,7 +63,7 @@ def comparison() -> dict[str, Any]:
 @pytest.fixture
 def results(build: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder of committed results."""
-    monkeypatch.setattr(build, "DOCS", tmp_path)
+    monkeypatch.setattr(sys.modules[build.results.__module__], "RESULTS", tmp_path / "results")
     (tmp_path / "results").mkdir()
     return tmp_path / "results"
 
