@@ -216,6 +216,9 @@ class TTTLayer(nn.Module):
         Returns:
             Outputs (n, width) and the next states.
         """
+        if self.eta_base == 0.0:
+            z, state = self._static(x.unsqueeze(-2), state)
+            return z.squeeze(-2), state
         key, value = (None if given is None else given.unsqueeze(-2) for given in (key, value))
         factor = adapt.unsqueeze(-1) if isinstance(adapt, Tensor) else adapt
         views = self.views(x.unsqueeze(-2), key, value, factor)
@@ -257,6 +260,8 @@ class TTTLayer(nn.Module):
         Returns:
             Outputs (n, T, width) and the states after the last input.
         """
+        if self.eta_base == 0.0:
+            return self._static(x, state)
         views = self.views(x, key, value, adapt)
         maps, position = self._unpack(state)
         length, b = x.shape[1], self.minibatch
@@ -278,6 +283,16 @@ class TTTLayer(nn.Module):
         rest = [part.flatten(1) for m in maps for part in (m.weight_sum, m.offset_sum)]
         following = ((position + length) % b).to(state.dtype).unsqueeze(-1)
         return self._output(z.gather(2, index)), torch.cat([*deltas, *rest, following], dim=-1)
+
+    def _static(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """What any sequence (n, T, width) comes to without inner steps: read with the weights there are."""
+        maps, position = self._unpack(state)
+        query: Tensor = self.query(x).unflatten(-1, (self.heads, self.size)).transpose(-2, -3)
+        u = query
+        for index, m in enumerate(maps):
+            u = m.base(functional.gelu(u, approximate="tanh") if index else u)
+        following = ((position + x.shape[1]) % self.minibatch).to(state.dtype).unsqueeze(-1)
+        return self._output(query + self.norm(u)), torch.cat([state[:, :-1], following], dim=-1)
 
     def _mini_batch(self, views: Views, maps: list[AffineMap], complete: Tensor) -> tuple[Tensor, list[AffineMap]]:
         """Outputs (n, H, b, f) of one mini-batch in dual form, and the maps that the next one starts from."""

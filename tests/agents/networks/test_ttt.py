@@ -159,6 +159,20 @@ def test_without_inner_steps_it_is_a_static_network_bit_for_bit(inner: Inner) ->
 
 
 @pytest.mark.parametrize("inner", INNERS)
+def test_the_static_shortcut_is_what_vanishing_steps_come_to(inner: Inner) -> None:
+    """Same outputs, states and gradients as the full forms with steps too small to matter."""
+    static, full = (layer(inner, eta_base=eta, forgetting=0.3).double() for eta in (0.0, 1e-30))
+    x = inputs().double()
+    for made in (static, full):
+        z, state = made.sequence(x, made.initial_state(len(x)))
+        torch.testing.assert_close(by_steps(made, x), (z, state))
+        z.square().sum().backward()
+    torch.testing.assert_close(by_steps(static, x), by_steps(full, x))
+    for (name, a), b in zip(static.named_parameters(), full.parameters(), strict=True):
+        torch.testing.assert_close(torch.zeros_like(a) if a.grad is None else a.grad, b.grad, msg=name)
+
+
+@pytest.mark.parametrize("inner", INNERS)
 def test_a_small_inner_step_lowers_the_loss_of_its_sample(inner: Inner) -> None:
     made = layer(inner, eta_base=0.05, minibatch=1)
     x = inputs(50, 1)[:, 0]
