@@ -144,7 +144,8 @@ def nested_bootstrap(
 
     Runs are drawn first and then episodes within each drawn run, so that the interval holds the spread of the training,
     too. With one run this is `bootstrap` over its episodes. Where the n entries of a run are not independent episodes
-    but successive slots of one, blocks of them are drawn, from any first slot on (moving blocks).
+    but successive slots of one, blocks of them are drawn, from any first slot on (moving blocks), and the same ones of
+    every run: all passed over the same slots.
 
     Args:
         samples: one array (runs, n) per policy, in the order that `statistic` takes them.
@@ -177,8 +178,9 @@ def nested_bootstrap(
     values = np.empty(resamples)
     for index in range(resamples):
         chosen = generator.integers(runs, size=(runs, 1))
-        starts = generator.integers(entries - block + 1, size=(runs, -(-entries // block), 1))
-        drawn = (starts + within).reshape(runs, -1)[:, :entries]
+        passes = runs if block == 1 else 1
+        starts = generator.integers(entries - block + 1, size=(passes, -(-entries // block), 1))
+        drawn = (starts + within).reshape(passes, -1)[:, :entries]
         values[index] = statistic(*(array[(chosen * entries + drawn).ravel()] for array in flat), axis=-1)
     low, high = np.quantile(values, [(1.0 - confidence) / 2.0, (1.0 + confidence) / 2.0])
     count = runs if runs > 1 else entries

@@ -132,15 +132,18 @@ class TTTLayer(nn.Module):
         return self.out.weight.new_zeros(n, self.state_width)
 
     def settled(self, state: Tensor) -> Tensor:
-        """The same present weights as the base of a new mini-batch: what to hold them at.
+        """What to hold the weights at: those that the last input was read with, as the base of a new mini-batch.
 
         Args:
-            state: shape (n, `state_width`).
+            state: shape (n, `state_width`), not itself from here.
         """
         half = sum(self._numbers)
         position = state[:, -1].long()
         factor = torch.where(position > 0, self._tokens()[position - 1], torch.zeros_like(state[:, -1]))
         delta = state[:, :half] - factor.unsqueeze(-1) * state[:, half:-1]
+        if self.forget is not None:  # where a mini-batch has just ended, undo what was forgotten after the reading
+            kept = self._by_weight((1.0 - torch.sigmoid(self.forget)).unsqueeze(0))
+            delta = torch.where((position == 0).unsqueeze(-1), delta / kept, delta)
         return torch.cat([delta, torch.zeros_like(state[:, half:])], dim=-1)
 
     def _by_weight(self, heads: Tensor) -> Tensor:

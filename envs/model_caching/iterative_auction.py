@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from ..core.errors import InvalidInputError
 from .market import Auction, Trades, unit_values
-from .market_kernel import Ints
+from .market_kernel import Floats, Ints
 
 PAIRINGS = ("random", "best")
 
@@ -47,15 +47,7 @@ def iterative(
         InvalidInputError: an argument out of range.
     """
     values, costs = unit_values("values", values), unit_values("costs", costs)
-    if isinstance(rounds, bool) or not isinstance(rounds, int | np.integer) or rounds < 1:
-        raise InvalidInputError.of("rounds", "a positive integer", rounds)
-    if not (len(concession) == 2 and 0 < concession[0] <= concession[1] < math.inf):
-        raise InvalidInputError.of("concession", "two numbers, 0 < least <= greatest", concession)
-    if pairing not in PAIRINGS:
-        raise InvalidInputError.of("pairing", " or ".join(PAIRINGS), pairing)
-    for name, side in (("values", values), ("costs", costs)):
-        if not ((side >= low) & (side <= high)).all():
-            raise InvalidInputError.of(name, f"numbers in [{low:g}, {high:g}]", side)
+    _check(values, costs, rounds, concession, pairing, low, high)
     generator = np.random.default_rng(seed)
     bids, asks = 0.5 * (low + values), 0.5 * (costs + high)
     buyers, sellers = np.arange(len(values)), np.arange(len(costs))
@@ -83,3 +75,18 @@ def iterative(
     step = f"{concession[0]:g}" if concession[0] == concession[1] else f"U[{concession[0]:g}, {concession[1]:g}]"
     label = f"iterative double auction, budget {rounds} rounds, concession {step}, {pairing} pairing"
     return Auction(trades, bids, asks, rounds, polled, label, budget=int(rounds))
+
+
+def _check(
+    values: Floats, costs: Floats, rounds: int, concession: tuple[float, float], pairing: str, low: float, high: float
+) -> None:
+    """Raise InvalidInputError for an argument of `iterative` out of range."""
+    if isinstance(rounds, bool) or not isinstance(rounds, int | np.integer) or rounds < 1:
+        raise InvalidInputError.of("rounds", "a positive integer", rounds)
+    if not (len(concession) == 2 and 0 < concession[0] <= concession[1] < math.inf):
+        raise InvalidInputError.of("concession", "two numbers, 0 < least <= greatest", concession)
+    if pairing not in PAIRINGS:
+        raise InvalidInputError.of("pairing", " or ".join(PAIRINGS), pairing)
+    for name, side in (("values", values), ("costs", costs)):
+        if not ((side >= low) & (side <= high)).all():
+            raise InvalidInputError.of(name, f"numbers in [{low:g}, {high:g}]", side)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from ..core.errors import InvalidInputError
 from .params import CachingParams
 from .traces import read_trace
+from .workload import slot_of
 
 CALIBRATED_TOKENS = 150.0
 """Mean input size that the default prices are calibrated for (`CachingParams.input_tokens`)."""
@@ -38,14 +37,16 @@ class TraceSplit:
     def fields(self, half: Literal["train", "test"]) -> dict[str, Any]:
         """What a configuration's environment section says about the trace of one half."""
         params = {"train": self.train, "test": self.test}[half]
-        named = ("trace", "trace_format", "trace_slots", "trace_start", "slot_s", "lambda_MB")
+        named = ("trace", "trace_format", "trace_slots", "trace_start", "trace_speedup", "slot_s", "lambda_MB")
         return {"workload": "trace", **{name: getattr(params, name) for name in named}}
 
     def __str__(self) -> str:
-        """One line for a report: halves, prompt lengths and both price factors."""
+        """One line for a report: halves, energy, prompt lengths and both price factors."""
         train, test = (mean / CALIBRATED_TOKENS for mean in self.mean_tokens)
         return (
-            f"{self.slots} slots of {self.train.slot_s:g} s each, {self.requests[0]} and {self.requests[1]} requests, "
+            f"{self.slots} slots of {self.train.slot_s * self.train.trace_speedup:g} s each, with the energy of "
+            f"{self.train.slot_s:g} s ({self.train.energy_budget / 1000.0:g} kJ), "
+            f"{self.requests[0]} and {self.requests[1]} requests, "
             f"mean(d)/{CALIBRATED_TOKENS:g} = {train:.3f} (training: the factor on lambda_MB) and {test:.3f} (test)"
         )
 
@@ -56,6 +57,7 @@ def split_trace(
     *,
     slots: int = 875,
     slot_s: float = 2.0,
+    stretched_s: float | None = None,
     preset: str = "drift",
     **overrides: Any,
 ) -> TraceSplit:
@@ -69,7 +71,9 @@ def split_trace(
         path: the trace file, for example ``AzureLLMInferenceTrace_conv.csv`` (3 502 s).
         trace_format: a name of `params.TRACE_FORMATS`.
         slots: slots of each half; what follows the second half is left out.
-        slot_s: length of a slot, s.
+        slot_s: length of a slot, s of the trace.
+        stretched_s: what a slot lasts at the server, s; None: as long. A longer one slows the trace down and leaves the
+            GPUs the energy of the longer slot.
         preset: population and physics.
         **overrides: fields of `CachingParams`; ``lambda_MB`` is the price before it is multiplied.
 
@@ -86,10 +90,14 @@ def split_trace(
         {"trace_slots": (0, slots), "trace_start": "random"},
         {"trace_slots": (slots, 2 * slots), "trace_start": "first"},
     )
-    replay = {"workload": "trace", "trace": path, "trace_format": trace_format, "slot_s": slot_s} | overrides
+    if not (slot_s > 0 and (stretched_s is None or stretched_s > 0)):
+        raise InvalidInputError.of("slot_s and stretched_s", "positive numbers", (slot_s, stretched_s))
+    length = slot_s if stretched_s is None else stretched_s
+    replay = {"workload": "trace", "trace": path, "trace_format": trace_format} | overrides
+    replay |= {"slot_s": length, "trace_speedup": slot_s / length}
     train, test = (CachingParams.make(preset, **replay, **half) for half in halves)
     trace = read_trace(path, trace_format)
-    slot = np.floor(trace.time / train.slot_s).astype(np.int64)
+    slot = slot_of(trace, train)
     if int(slot.max(initial=-1)) + 1 < 2 * slots:
         raise InvalidInputError.of("slots", f"at most half of the trace's {int(slot.max(initial=-1)) + 1}", slots)
     inside = [trace.input_tokens[slot // slots == half] for half in range(2)]

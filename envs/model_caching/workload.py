@@ -127,7 +127,7 @@ def slotted(trace: Trace, params: CachingParams) -> tuple[NDArray[np.int32], NDA
     keep = np.ones(len(trace), bool)
     if params.trace_keep < 1.0:
         keep = _uniforms(np.uint64(stream_key(seed, 0, THINNING, 0)), np.arange(len(trace))) <= params.trace_keep
-    slot = np.floor(trace.time / (params.trace_speedup * params.slot_s)).astype(np.int64)
+    slot = slot_of(trace, params)
     slots = int(slot.max()) + 1
     if slots > MAX_SLOTS:
         raise InvalidInputError.of("slot_s", f"long enough for at most {MAX_SLOTS} slots", params.slot_s)
@@ -146,6 +146,11 @@ def slotted(trace: Trace, params: CachingParams) -> tuple[NDArray[np.int32], NDA
     sums = [np.bincount(cell, weights=column[keep], minlength=cells) for column in columns]
     tokens = np.stack(sums, axis=1) / np.maximum(requests, 1)[:, None]
     return requests.astype(np.int32).reshape(-1, count), tokens.reshape(-1, count, 3)
+
+
+def slot_of(trace: Trace, params: CachingParams) -> NDArray[np.int64]:
+    """The slot of every request, (n,), from the trace's first slot on."""
+    return np.floor(trace.time / (params.trace_speedup * params.slot_s)).astype(np.int64)
 
 
 def _agents(trace: Trace, params: CachingParams) -> NDArray[np.int64]:

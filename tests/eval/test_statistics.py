@@ -143,6 +143,12 @@ def test_blocks_keep_the_dependence_of_successive_entries():
     assert whole.high == pytest.approx(whole.estimate)
 
 
+def test_runs_that_passed_over_the_same_slots_do_not_average_their_noise_away():
+    series = np.random.default_rng(0).exponential(size=400)
+    one, five = (nested_bootstrap([np.tile(series, (runs, 1))], block=20) for runs in (1, 5))
+    assert five.high - five.low == pytest.approx(one.high - one.low, rel=0.05)
+
+
 @pytest.mark.parametrize("block", [0, 401, 2.0, True])
 def test_a_block_must_fit_into_a_run(block):
     with pytest.raises(InvalidInputError, match="block must be"):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from ....envs.core.errors import InvalidInputError
-from ....envs.model_caching.trace_split import TraceSplit
+from ....envs.model_caching.trace_split import TraceSplit, split_trace
 from ....train.config import TrainConfig, load_config
 
 FOLDER = "model_caching/"
@@ -74,8 +75,8 @@ PARTS = (
     Part("stationary", "No drift", {T2DRL: "stationary_t2drl", "GRU": "stationary_gru"}),
     Part(
         "ablations",
-        "Other ways to adapt: PAD, and PPO that goes on at test time",
-        {T2DRL: "proactive_t2drl", "PAD": "proactive_pad"},
+        "Other ways to adapt: PAD, T2DRL as published, and PPO that goes on at test time",
+        {T2DRL: "proactive_t2drl", "PAD": "proactive_pad", "T2DRL as published": "proactive_published"},
         once=True,
         online="proactive_t2drl",
     ),
@@ -87,16 +88,29 @@ PARTS = (
         once=True,
     ),
 )
-TRACE = "trace"
-NAMES = (*(part.name for part in PARTS), TRACE)
+TRACES = {
+    "trace": ("Replayed requests, split by time", None),
+    "trace_minute": ("Replayed requests, split by time, with the energy of a minute per slot", 60.0),
+}
+"""The parts that need data: title, and what a slot of 2 s lasts at the server, s. In 2 s energy is scarce."""
+NAMES = (*(part.name for part in PARTS), *TRACES)
 
 
-def trace_part(split: TraceSplit) -> Part:
-    """The part that needs data: the learners of the first table on a trace, split by time."""
+def trace_splits(path: Path) -> dict[str, TraceSplit]:
+    """The halves of a trace for each part that needs one.
+
+    Raises:
+        InvalidInputError: the file cannot be read or split.
+    """
+    return {name: split_trace(str(path.resolve()), stretched_s=lasts) for name, (_, lasts) in TRACES.items()}
+
+
+def trace_part(name: str, split: TraceSplit) -> Part:
+    """A part that needs data: the learners of the first table on a trace, split by time."""
     learners = {STATIC: "drift_static", T2DRL: "drift_t2drl", "GRU": "drift_gru"}
     system = {f"env.{name}": value for name, value in split.fields("train").items()}
-    changes = {label: {"name": f"{TRACE}_{name.partition('_')[2]}", **system} for label, name in learners.items()}
-    return Part(TRACE, "Replayed requests, split by time", learners, changes, trace=split)
+    changes = {label: {"name": f"{name}_{config.partition('_')[2]}", **system} for label, config in learners.items()}
+    return Part(name, TRACES[name][0], learners, changes, trace=split)
 
 
 @dataclass(frozen=True)
@@ -195,22 +209,22 @@ def plain_cell(name: str, seed: int, budget: Budget) -> Cell:
     return Cell(load_config(FOLDER + name, {**budget.training, "seed": seed}))
 
 
-def chosen(names: tuple[str, ...], trace: TraceSplit | None = None) -> tuple[Part, ...]:
+def chosen(names: tuple[str, ...], traces: Mapping[str, TraceSplit] = MappingProxyType({})) -> tuple[Part, ...]:
     """Parts by name, in the order of the page.
 
     Args:
         names: of parts.
-        trace: for the part of that name.
+        traces: for the parts of these names.
 
     Raises:
-        InvalidInputError: an unknown part, or the trace's without one.
+        InvalidInputError: an unknown part, or a trace's without one.
     """
     for name in names:
         if name not in NAMES:
             raise InvalidInputError.of("only", f"one or more of {', '.join(NAMES)}", name)
-    if TRACE in names and trace is None:
-        raise InvalidInputError(f"part {TRACE} needs --data: the file of a trace")
-    known = PARTS if trace is None else (*PARTS, trace_part(trace))
+        if name in TRACES and name not in traces:
+            raise InvalidInputError(f"part {name} needs --data: the file of a trace")
+    known = (*PARTS, *(trace_part(name, split) for name, split in traces.items()))
     return tuple(part for part in known if part.name in names)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ....envs.model_caching.trace_split import split_trace
 from ....train import atomic
 from ....train.progress import Progress
 from ...evaluate import evaluate_run
@@ -22,7 +21,7 @@ from ..trace import evaluate_trace
 from . import online
 from .findings import Findings, collect, read_comparison
 from .page import as_html, print_study
-from .plan import BUDGETS, NAMES, TRACE, Budget, Cell, Part, all_cells, chosen, folder_of, plain_cell
+from .plan import BUDGETS, NAMES, TRACES, Budget, Cell, Part, all_cells, chosen, folder_of, plain_cell, trace_splits
 
 PARTS = NAMES
 OPTIONS = frozenset({"only", "seeds", "data"})
@@ -50,9 +49,9 @@ def reproduce(
     Args:
         budget: ``smoke`` (does it run?) or ``full`` (five seeds of 300 000 slots).
         out: folder of the run folders and of the results.
-        only: parts of the study; none for those of the budget, and the trace's where there is one.
+        only: parts of the study; none for those of the budget, and the trace's two where there is one.
         seeds: training seeds of every configuration; None for the budget's. More of them later add to what is there.
-        data: the Azure trace for the part that replays it, split by time; without it that part is left out.
+        data: the Azure trace for the parts that replay it, split by time; without it those are left out.
         make_progress: where each training reports.
         report: called with one line per cell.
         command: the command line for the record; None takes ``sys.argv``.
@@ -66,10 +65,10 @@ def reproduce(
     check_seeds(seeds)
     require_drawing()
     spending = spending if seeds is None else replace(spending, seeds=seeds)
-    trace = None if data is None else split_trace(str(data.resolve()))
-    if trace is not None:
-        report(str(trace))
-    asked = chosen(tuple(only) or (*spending.parts, *([TRACE] if trace else [])), trace)
+    traces = {} if data is None else trace_splits(data)
+    for name, split in traces.items():
+        report(f"{name}: {split}")
+    asked = chosen(tuple(only) or (*spending.parts, *traces), traces)
     cells = all_cells(asked, spending)
     missing = [cell for cell in cells if not is_finished(cell, out)]
     if len(missing) < len(cells):
@@ -81,7 +80,7 @@ def reproduce(
         report(f"{number}/{len(missing)} {cell.name}: cost {cost:.4g} per slot")
     parts = [
         part
-        for part in chosen(NAMES if trace else tuple(name for name in NAMES if name != TRACE), trace)
+        for part in chosen(tuple(name for name in NAMES if name in traces or name not in TRACES), traces)
         if part in asked or all(is_finished(cell, out) for cell in all_cells((part,), spending))
     ]
     going_on = {part.name: _online(part, out, spending) for part in parts if part.online is not None}

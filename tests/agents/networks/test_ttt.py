@@ -238,6 +238,16 @@ def test_settled_weights_are_the_present_ones(inner: Inner) -> None:
     assert torch.equal(made.settled(boundary), boundary)
 
 
+@pytest.mark.parametrize("length", [6, 8])
+@pytest.mark.parametrize("inner", INNERS)
+def test_settled_weights_are_those_that_the_last_input_was_read_with(inner: Inner, length: int) -> None:
+    """Also where a mini-batch has just ended, when a part of them is forgotten already."""
+    made, x = layer(inner, forgetting=0.3).double(), inputs(3, length).double()
+    outputs, state = by_steps(made, x)
+    again, _ = made.step(x[:, -1], made.settled(state), adapt=0.0)
+    torch.testing.assert_close(again, outputs[:, -1])
+
+
 def test_what_was_learned_is_forgotten_unless_the_weights_are_held() -> None:
     made, never, x = layer(forgetting=0.5), layer(forgetting=0.5), inputs(2, 4)
     made.forget.data[:] = torch.tensor([0.0, 30.0])  # the second head forgets everything

@@ -84,6 +84,18 @@ def test_bad_splits_name_the_field(path, settings, message):
         split_trace(path, **settings)
 
 
+def test_a_slower_trace_has_the_same_requests_and_the_energy_of_its_longer_slots(path: str) -> None:
+    found, longer = (split_trace(path, slots=20, stretched_s=lasts) for lasts in (None, 60.0))
+    assert longer.train.energy_budget == 30.0 * found.train.energy_budget
+    assert longer.fields("test") == found.fields("test") | {"slot_s": 60.0, "trace_speedup": 2.0 / 60.0}
+    for half in ("train", "test"):
+        ours, theirs = (Workload(getattr(split, half), 20).episode(0) for split in (longer, found))
+        np.testing.assert_array_equal(ours.requests, theirs.requests)
+        np.testing.assert_array_equal(ours.input, theirs.input)
+    with pytest.raises(InvalidInputError, match="slot_s and stretched_s must be positive"):
+        split_trace(path, slots=20, stretched_s=0.0)
+
+
 @pytest.mark.skipif(not CONVERSATION.exists(), reason="the Azure 2023 conversation trace is not in EDGEWISE_DATA")
 def test_the_azure_conversation_trace():
     found = split_trace(str(CONVERSATION))
@@ -96,3 +108,7 @@ def test_the_azure_conversation_trace():
     assert demand.requests.sum() == found.requests[1]
     served = demand.input[demand.requests > 0]
     assert np.average(served, weights=demand.requests[demand.requests > 0]) == pytest.approx(1071.4, abs=0.1)
+    longer = split_trace(str(CONVERSATION), stretched_s=60.0)
+    assert longer.requests == found.requests
+    assert (longer.test.energy_budget, found.test.energy_budget) == (720_000.0, 24_000.0)
+    np.testing.assert_array_equal(Workload(longer.test, 875).episode(0).requests, demand.requests)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from edgewise.agents.config import T2DRLConfig
 from edgewise.envs.core.errors import CheckpointError, InvalidInputError
 from edgewise.eval.caching.study import findings, plan
 from edgewise.eval.caching.study.page import tables
@@ -27,7 +28,10 @@ def test_every_configuration_of_the_study_is_packaged_and_of_one_length() -> Non
     assert {config.env.num_envs for config in configs} == {16}
     changed = {"backbone", "eta_base", *(name.partition(".")[2] for one in plan.REMEDIES.values() for name in one)}
     own = {"inner_loss", "forgetting", "aux_coef", "predict_next"}  # of the inner steps, and of PAD's encoder
-    learners = [config.learner.model_dump(exclude=changed | own | {"bid_value"}) for config in configs]
+    published = [config.learner for config in configs if config.name == "proactive_published"]
+    assert published == [T2DRLConfig()]  # the paper's numbers; all others have ours
+    ours = [config.learner for config in configs if config.name != "proactive_published"]
+    learners = [learner.model_dump(exclude=changed | own | {"bid_value"}) for learner in ours]
     assert all(learner == learners[0] for learner in learners)  # also from part to part
     for part in plan.PARTS:
         configs = [cell.config for cells in plan.part_cells(part, budget).values() for cell in cells]
@@ -44,7 +48,12 @@ def test_cells_are_run_once_and_after_what_they_are_compared_with() -> None:
     for cell in cells:
         assert cell.static is None or names.index(cell.static) < names.index(cell.name)
     once = plan.all_cells(plan.chosen(("ablations",)), plan.BUDGETS["full"])
-    assert [cell.name for cell in once] == ["proactive_static-0", "proactive_t2drl-0", "proactive_pad-0"]
+    assert [cell.name for cell in once] == [
+        "proactive_static-0",
+        "proactive_t2drl-0",
+        "proactive_pad-0",
+        "proactive_published-0",
+    ]
 
 
 def test_an_unknown_part_is_refused(tmp_path: Path) -> None:

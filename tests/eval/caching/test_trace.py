@@ -71,7 +71,7 @@ def test_a_run_of_another_system_is_refused(runs: dict[str, Path], split: TraceS
 def test_the_study_trains_on_the_first_half_and_names_its_runs(split: TraceSplit) -> None:
     with pytest.raises(InvalidInputError, match="part trace needs --data"):
         plan.chosen(("trace",))
-    (part,) = plan.chosen(("trace",), split)
+    (part,) = plan.chosen(("trace",), {"trace": split})
     cells = plan.all_cells((part,), plan.BUDGETS["smoke"])
     assert [cell.name for cell in cells] == ["trace_static-0", "trace_t2drl-0", "trace_gru-0"]
     assert [cell.static for cell in cells] == [None, "trace_static-0", None]
