@@ -7,7 +7,7 @@ step is.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Generic
+from typing import Any, ClassVar, Generic
 
 import gymnasium
 import numpy as np
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from .errors import InvalidInputError
 from .lane_system import Flags, Info, LaneSystem, Obs, R
-from .lanes import autoreset, check_seed, lane_seeds, reset_mask
+from .lanes import autoreset, check_options, check_seed, lane_seeds, reset_mask
 
 VectorStep = tuple[Obs, NDArray[np.float64], Flags, Flags, Info]
 
@@ -36,6 +36,8 @@ class LaneEnv(gymnasium.Env[Obs, Any], ABC):
     """
 
     _system: LaneSystem[Any]
+    _options: ClassVar[frozenset[str]] = frozenset()
+    """What `reset` may be told in ``options``."""
 
     def __init__(
         self, system: LaneSystem[Any], observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
@@ -48,15 +50,16 @@ class LaneEnv(gymnasium.Env[Obs, Any], ABC):
 
         Args:
             seed: starts episode 0 of this seed; without one the next episode of the current seed follows.
-            options: not used.
+            options: none, unless a family has some.
 
         Returns:
             Observation and info; cost and duration are those of the stretch up to the first decision (0 where it is
             due at once).
 
         Raises:
-            InvalidInputError: seed is not an integer in [0, 2^64).
+            InvalidInputError: seed is not an integer in [0, 2^64), or an option is unknown.
         """
+        check_options(options, self._options)
         if seed is not None:
             seed = check_seed(seed)
         super().reset(seed=seed)
@@ -106,6 +109,8 @@ class LaneVectorEnv(VectorEnv[Obs, Any, NDArray[Any]], ABC, Generic[R]):
     """
 
     _system: LaneSystem[R]
+    _options: ClassVar[frozenset[str]] = frozenset()
+    """What `reset` may be told in ``options`` beside ``reset_mask``."""
 
     def __init__(
         self,
@@ -139,9 +144,10 @@ class LaneVectorEnv(VectorEnv[Obs, Any, NDArray[Any]], ABC, Generic[R]):
             it is due at once).
 
         Raises:
-            InvalidInputError: a seed is not an integer in [0, 2^64), a list or mask has the wrong length, or lanes are
-                left out of the first reset or of one with a seed.
+            InvalidInputError: a seed is not an integer in [0, 2^64), a list or mask has the wrong length, lanes are
+                left out of the first reset or of one with a seed, or an option is unknown.
         """
+        check_options(options, {"reset_mask"} | self._options)
         mask, system = reset_mask(options, self.num_envs), self._system
         if seed is None and not system.seeded:
             seed = int(self.np_random.integers(_DRAWN_SEEDS))

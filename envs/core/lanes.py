@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,18 @@ def lane_seeds(seed: Any, lanes: int) -> NDArray[np.uint64]:
     if len(seed) != lanes:
         raise InvalidInputError.of("seed", f"one integer or a list of {lanes}", f"{len(seed)} seeds")
     return np.array([check_seed(s) for s in seed], np.uint64)
+
+
+def check_options(options: dict[str, Any] | None, known: Iterable[str]) -> None:
+    """Refuse options of `reset` that would change nothing.
+
+    Raises:
+        InvalidInputError: an option is unknown.
+    """
+    unknown = set(options or ()) - set(known)
+    if unknown:
+        allowed = ", ".join(sorted(known)) or "empty: this environment has none"
+        raise InvalidInputError.of("options", allowed, ", ".join(sorted(map(str, unknown))))
 
 
 def reset_mask(options: dict[str, Any] | None, lanes: int) -> NDArray[np.bool_]:

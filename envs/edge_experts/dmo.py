@@ -319,7 +319,7 @@ def _submodular_bound(run: _Run, p: int, q: int, use: Sequence[float], limit: fl
     gains = [(run.worth(p | 1 << i) - base, use[i]) for i in members(q & ~p)]
     total = base
     for gain, size in sorted(gains, key=lambda pair: pair[0] / max(pair[1], 1e-300), reverse=True):
-        share = 1.0 if size <= room else max(room, 0.0) / size
+        share = 1.0 if size <= max(room, 0.0) else max(room, 0.0) / size
         total += gain * share
         room -= size * share
     return total

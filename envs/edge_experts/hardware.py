@@ -9,7 +9,8 @@ Sources, by short name:
 * ``jetson-ai-lab``: github.com/NVIDIA-AI-IOT/jetson-generative-ai-playground, ``src/data/benchmarks.json``, Orin,
   W4A16;
 * ``jetson-mlc``: the same repository, ``public/archive/svgs``, Orin, 4-bit MLC;
-* ``ecocompute``: github.com/hongping-zh/ecocompute-dynamic-eval, RTX 4090**D** (not the 4090), board power less idle;
+* ``ecocompute``: github.com/hongping-zh/ecocompute-dynamic-eval, RTX 4090**D** (not the 4090), board power with
+  idle (the source takes about 17 W off for its energies per token, so these are higher);
 * ``gpu-benchmarks``: github.com/XiongjieDai/GPU-Benchmarks-on-LLM-Inference, RTX 4090, llama.cpp;
 * ``48gb4090``: github.com/gparemsky/48gb4090, RTX 4090, Ollama.
 """

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,8 +27,8 @@ CHARACTERS_PER_TOKEN = 4
 """Input tokens are characters over this."""
 OUTPUT_TOKENS = {"choice": 4, "maths": 200, "code": 250}
 """Output tokens of an answer, where the data does not say (our choice)."""
-_TASKS = {
-    "maths": ("gsm8k", "math", "prealgebra"),
+_TASKS = {  # answers are written out; MMLU's subjects of mathematics are multiple choice
+    "maths": ("gsm8k", "grade-school-math", "grade_school_math", "math_", "prealgebra"),
     "code": ("humaneval", "mbpp", "javascript"),
 }
 HYPOTHETICAL_ROUTELLM = {"mistralai/Mixtral-8x7B-Instruct-v0.1": (3, 4, 9), "gpt-4-1106-preview": (5, 10, 11)}
@@ -188,24 +189,33 @@ def load_routellm(path: str | Path) -> RoutingTable:
     return _table(rows(), None, f"RouteLLM {Path(path).name}")
 
 
-def load_routerdc(path: str | Path, *, correctness: Literal["auto", "score", "positive"] = "auto") -> RoutingTable:
+def load_routerdc(
+    path: str | Path,
+    *,
+    split: Literal["train", "test"] = "test",
+    correctness: Literal["auto", "score", "positive"] = "auto",
+) -> RoutingTable:
     """RouterDC's score files (arXiv 2409.19886): a JSON file, or a folder of them.
 
-    A file is a list of ``{"question": str, "scores": {model: number}}``. For multiple choice a score is the probability
-    of the right option if the model is right, else 0; for generated answers the share of right samples.
+    Of a folder the files named ``TASK_test.json`` or ``TASK-test.json`` are read, or the ``train`` ones. A file is a
+    list of ``{"question": str, "scores": {model: number}}``. For multiple choice a score is the probability of the
+    right option if the model is right, else 0; for generated answers the share of right samples.
 
     Args:
         path: file or folder.
+        split: which half of a folder, ``"test"`` or ``"train"``.
         correctness: ``"score"`` keeps the scores, ``"positive"`` makes them 1 where positive; ``"auto"`` does the
             latter for multiple-choice tasks.
 
     Raises:
-        InvalidInputError: a file is missing or damaged.
+        InvalidInputError: unknown split, or a file is missing or damaged.
     """
+    if split not in ("train", "test"):
+        raise InvalidInputError.of("split", "train or test", split)
 
     def rows() -> Iterator[tuple[str, str, dict[str, float]]]:
-        for file in _files(path, "*.json"):
-            task = file.stem.removesuffix("_test").removesuffix("-test").removesuffix("_train").removesuffix("-train")
+        for file in _files(path, f"*[-_]{split}.json"):
+            task = re.sub("[-_](train|test)$", "", file.stem)
             binary = correctness == "positive" or (correctness == "auto" and _kind(task) == "choice")
             try:
                 content = json.loads(file.read_text(encoding="utf-8"))
@@ -244,13 +254,17 @@ def load_routerbench(path: str | Path) -> RoutingTable:
 def load_embedllm(path: str | Path) -> RoutingTable:
     """EmbedLLM's correctness file (arXiv 2410.02223): one row per question and model.
 
-    Columns: ``prompt_id``, ``prompt``, ``label`` (0 or 1), ``model_name`` or ``model_id``, and, where given,
-    ``category``. Repeated rows keep the best label; a question that some model did not answer counts as wrong there.
+    A path is that of a file, or of a folder with a single one. Columns: ``prompt_id``, ``prompt``, ``label`` (0 or 1),
+    ``model_name`` or ``model_id``, and, where given, ``category``. Repeated rows keep the best label; a question that
+    some model did not answer counts as wrong there.
 
     Raises:
         InvalidInputError: the file is missing or has other columns.
     """
-    file = _files(path, "*.csv")[0]
+    files = _files(path, "*.csv")
+    if len(files) > 1:
+        raise InvalidInputError(f"{path}: holds {len(files)} CSV files (train and test?): name one")
+    file = files[0]
     questions: dict[str, tuple[str, str]] = {}
     labels: dict[tuple[str, str], float] = {}
     models: dict[str, None] = {}

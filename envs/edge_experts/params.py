@@ -47,7 +47,10 @@ class RouteParams(BaseModel):
     )
     energy_price: float = Field(default=0.1, ge=0, le=1e6, description="[-] price of one mean request's energy")
     delay_price: float = Field(default=1.0, ge=0, le=1e6, description="[-] price of a delay of twice its budget")
-    tau: tuple[float, ...] | None = Field(default=None, description="[s] delay budgets; None takes the instance's")
+    tau: tuple[float, ...] | None = Field(
+        default=None,
+        description="[s] delay budgets; None: the instance's, else 1, 4, 10, 15 for the synthetic categories",
+    )
     energy_budget: float | None = Field(
         default=None, gt=0, le=1e15, description="[J] of an episode; None: 200 mean requests of the median expert"
     )

@@ -190,10 +190,6 @@ class RoutingRule:
             self._allowed = np.isin(np.arange(system.instance.n), subset)
             if not self._allowed.any():
                 raise InvalidInputError.of("subset", f"at least one of 0 to {system.instance.n - 1}", subset)
-        self._row_of: dict[bytes, int] = {}
-        if self.name in ("oracle", "dual_price"):
-            width = system.tables.head.shape[1]
-            self._row_of = {row.tobytes(): x for x, row in enumerate(system.tables.head[:, :width])}
         if self.name == "dual_price":
             self._price = self._priced(system)
 
@@ -231,8 +227,8 @@ class RoutingRule:
             "single": lambda: np.tile(np.arange(n) == self.number, (len(obs), 1)).astype(float),
             "shortest": lambda: -obs[:, layout["backlog_s"]].astype(float),
             "score": lambda: self._scores(obs),
-            "oracle": lambda: system.instance.prompts.Q[self._prompts(obs)],
-            "dual_price": lambda: self._price[self._prompts(obs)],
+            "oracle": lambda: system.instance.prompts.Q[self._pending(len(obs))],
+            "dual_price": lambda: self._price[self._pending(len(obs))],
         }
         return rules[self.name]()
 
@@ -243,7 +239,9 @@ class RoutingRule:
         found: FloatArray = quality[obs[:, self._layout["category"]].argmax(axis=1)]
         return found
 
-    def _prompts(self, obs: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Rows of the table that the observations show."""
-        width = self._system.tables.head.shape[1]
-        return np.array([self._row_of[np.ascontiguousarray(row[:width]).tobytes()] for row in obs], np.int64)
+    def _pending(self, lanes: int) -> NDArray[np.int64]:
+        """Rows of the prompts that the lanes wait with: observations of two prompts may be the same."""
+        pending: NDArray[np.int64] = self._system.state.lane["prompt"]
+        if len(pending) != lanes:
+            raise InvalidInputError.of("obs", f"those of all {len(pending)} lanes", f"{lanes} rows")
+        return pending

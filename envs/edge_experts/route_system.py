@@ -13,6 +13,7 @@ from .costs import costs, means
 from .instance import Instance
 from .params import AGGREGATIONS, CONSTRAINTS, OBJECTIVES, PROMPTS_PER_EPISODE, QUALITIES, RouteParams
 from .route_state import PARAMS, ROWS, Tables, allocate, arrays
+from .synthetic import CATEGORIES, DELAY_BUDGETS
 from .systems import Batch, System, check_arrays, check_horizon, discrete
 
 _UNITS = {"sum": "prompts", "per_joule": "joules", "per_second": "seconds"}
@@ -142,6 +143,8 @@ def _tables(instance: Instance, params: RouteParams) -> Tables:
     n, categories = instance.n, len(instance.categories)
     energy, _, _ = means(instance)
     tau = params.tau if params.tau is not None else budgets.tau
+    if tau is None and instance.categories == CATEGORIES:
+        tau = DELAY_BUDGETS["mid"]
     if tau is not None and (len(tau) != categories or min(tau) <= 0):
         raise InvalidInputError.of("tau", f"{categories} positive numbers of seconds, one per category", tau)
     logit = np.zeros((len(prompts), n)) if prompts.scores is None else np.array(prompts.scores)

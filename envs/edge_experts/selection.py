@@ -10,7 +10,7 @@ from gymnasium.vector import AutoresetMode
 
 from ..core.errors import InvalidInputError
 from ..core.lane_system import Info, Obs
-from ..core.lanes import check_lanes
+from ..core.lanes import check_lanes, check_options
 from ..core.optimum import Optimum
 from .constraints import EnergyModel
 from .drawn_budgets import BudgetRange
@@ -82,6 +82,7 @@ class _Scalar(ScalarFace):
     """What both selection environments share."""
 
     _system: SelectionSystem
+    _options = frozenset({"budgets"})
     _once: ClassVar[bool]
 
     def __init__(
@@ -124,9 +125,7 @@ class _Scalar(ScalarFace):
         Raises:
             InvalidInputError: seed is not an integer in [0, 2^64), an option is unknown, or budgets do not fit.
         """
-        unknown = set(options or ()) - {"budgets"}
-        if unknown:
-            raise InvalidInputError.of("options", "budgets", ", ".join(sorted(map(str, unknown))))
+        check_options(options, self._options)
         self._system.give_budgets((options or {}).get("budgets"))
         return super().reset(seed=seed, options=options)
 
@@ -163,6 +162,8 @@ class _Scalar(ScalarFace):
 class _Vector(VectorFace):
     """What both vector twins share."""
 
+    _system: SelectionSystem
+    _options = frozenset({"budgets"})
     _once: ClassVar[bool]
 
     def __init__(
@@ -194,6 +195,20 @@ class _Vector(VectorFace):
             horizon=horizon,
         )
         super().__init__(system, *_spaces(system), autoreset_mode)
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Obs, Info]:
+        """Start an episode in every lane, or in the lanes of ``options["reset_mask"]``; see `LaneVectorEnv.reset`.
+
+        Args:
+            seed: see `LaneVectorEnv.reset`.
+            options: ``reset_mask``; ``budgets`` of the episodes that begin now, as for the scalar environment.
+
+        Raises:
+            InvalidInputError: see `LaneVectorEnv.reset`, or budgets do not fit.
+        """
+        check_options(options, {"reset_mask"} | self._options)
+        self._system.give_budgets((options or {}).get("budgets"))
+        return super().reset(seed=seed, options=options)
 
 
 class ExpertSelectEnv(_Scalar):

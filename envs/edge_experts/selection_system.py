@@ -99,7 +99,8 @@ class SelectionSystem(System):
         self.horizon = check_horizon(horizon, "decisions")
         self.rows = (*_ROWS, ("", "f_opt")) if report_optimum else _ROWS  # type: ignore[misc]
         make_constraints(instance, budgets, energy_model)  # says what does not fit
-        self._gain = value_of_quality(instance).gains()
+        self._value = value_of_quality(instance)
+        self._gain = self._value.gains()
         self._lanes = [_Lane() for _ in range(lanes)]
         self._seeded = False
         self._shown_rows = ["energy", *(f"delay of {name}" for name in instance.categories)]
@@ -305,7 +306,7 @@ class SelectionSystem(System):
         if key not in self._optima:
             if len(self._optima) >= 512:
                 self._optima.clear()
-            self._optima[key] = solve(self.instance, budgets, energy_model=self.energy_model)
+            self._optima[key] = solve(self.instance, budgets, energy_model=self.energy_model, objective=self._value)
         return self._optima[key]
 
     def parse(self, actions: Any, lanes: int | None) -> NDArray[np.int64]:

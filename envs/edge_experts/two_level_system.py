@@ -16,6 +16,7 @@ from .constraints import Constraints, EnergyModel, make_constraints
 from .costs import means
 from .instance import Budgets, FloatArray, Instance
 from .monotone import mask_of, members
+from .objective import value_of_quality
 from .optimum import Selection, solve
 from .route_system import prompt_parts
 from .selection_system import share, violation
@@ -360,7 +361,9 @@ class TwoLevelSystem(System):
             if len(self._optima) >= 512:
                 self._optima.clear()
             budgets = self.base.model_copy(update={"E_max": energy})
-            self._optima[energy] = solve(self.instance, budgets, energy_model=self.energy_model)
+            self._optima[energy] = solve(
+                self.instance, budgets, energy_model=self.energy_model, objective=value_of_quality(self.instance)
+            )
         return self._optima[energy]
 
     def parse(self, actions: Any, lanes: int | None) -> NDArray[np.int64]:

@@ -116,7 +116,7 @@ def score_selections(policy: Any, env: ExpertsEnvConfig, first_seed: int, drawn:
     model: EnergyModel = env.energy_model or "all"
     f = value_of_quality(instance)
     found = [
-        regret(f(mask_of(subset)), solve(instance, case.budgets, energy_model=model).solution.value)
+        regret(f(mask_of(subset)), solve(instance, case.budgets, energy_model=model, objective=f).solution.value)
         for case, subset in zip(
             chosen, selections(policy, env, instance, [case.budgets for case in chosen]), strict=True
         )
@@ -137,7 +137,7 @@ class Comparison:
         self.instance, self.cases, self.model = instance, chosen, model
         self._f = value_of_quality(instance)
         self._constraints = [make_constraints(instance, case.budgets, model) for case in chosen]
-        self.optima = [solve(instance, case.budgets, energy_model=model).solution for case in chosen]
+        self.optima = [solve(instance, case.budgets, energy_model=model, objective=self._f).solution for case in chosen]
         self._share = np.array(
             [instance.prompts.weight[instance.prompts.category == c].sum() for c in range(len(instance.categories))]
         )

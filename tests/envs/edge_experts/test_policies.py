@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import gymnasium
 import numpy as np
 import pytest
@@ -72,6 +74,26 @@ def test_better_informed_routing_is_better():
     assert qualities == sorted(qualities)
     assert qualities[2] == qualities[3]  # these scores are the true qualities
     assert qualities[1] == pytest.approx(0.7378, abs=0.03)
+
+
+def test_the_oracle_tells_prompts_apart_that_look_alike():
+    """Observations without features: only category, lengths and scores are seen, and many prompts share them."""
+    full = synthetic(0)
+    plain = dataclasses.replace(
+        full,
+        prompts=dataclasses.replace(
+            full.prompts, phi=np.zeros_like(full.prompts.phi), I=np.full(2000, 256.0), O=np.full(2000, 64.0)
+        ),
+    )
+    vec = gymnasium.make_vec("edgewise/ExpertRoute-v0", num_envs=64, instance=plain, queues=False).unwrapped
+    obs, _ = vec.reset(seed=0)
+    for _ in range(5):
+        rows = vec._system.state.lane["prompt"].copy()
+        chosen = RoutingRule("oracle", vec)(obs, vec.action_masks())
+        assert (plain.prompts.Q[rows, chosen] == plain.prompts.Q[rows].max(axis=1)).all()
+        obs, *_ = vec.step(chosen)
+    with pytest.raises(InvalidInputError, match="those of all 64 lanes"):
+        RoutingRule("oracle", vec)(obs[:2], vec.action_masks()[:2])
 
 
 def test_priced_routing_meets_its_energy_budget():

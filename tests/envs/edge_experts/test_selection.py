@@ -13,6 +13,7 @@ from oracles.edge_experts import PROMPT, key_of, uniform
 import edgewise  # noqa: F401  # registers the ids
 from edgewise.envs.core.errors import InvalidInputError
 from edgewise.envs.edge_experts.constraints import make_constraints
+from edgewise.envs.edge_experts.dmo import brute_force
 from edgewise.envs.edge_experts.drawn_budgets import BudgetRange
 from edgewise.envs.edge_experts.instance import Budgets
 from edgewise.envs.edge_experts.monotone import mask_of
@@ -194,6 +195,39 @@ def test_a_whole_subset_is_worth_its_value_or_its_violation(instance):
     excess = sum(max(row.use((1 << 12) - 1) / row.limit - 1, 0) for row in rows)
     assert float(reward) == pytest.approx(-excess)
     assert info["value"] == 0
+
+
+@pytest.mark.parametrize("name", [SELECT, TWO])
+def test_the_optimum_is_that_of_the_environments_value_also_where_groups_could_answer(name):
+    """E6 with k = 2 and answer distributions, where `solve` by itself would value groups of two."""
+    instance = synthetic(0, prompts=200, answers=True)
+    env = gymnasium.make(name, instance=instance, budgets={"E_max": 1000.0, "k": 2}).unwrapped
+    env.reset(seed=0)
+    found = env.selection().solution
+    f = value_of_quality(instance)
+    assert found.value == pytest.approx(f(mask_of(found.subset)), abs=1e-12)
+    assert found.value == pytest.approx(brute_force(f, env.selection().constraints.rows, 12).value, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", [SELECT, ONCE])
+def test_budgets_of_one_episode_in_every_lane(name, instance):
+    vec = gymnasium.make_vec(name, num_envs=3, instance=instance).unwrapped
+    drawn, _ = vec.reset(seed=0)
+    given, _ = vec.reset(seed=0, options={"budgets": MID})
+    env = gymnasium.make(name, instance=instance).unwrapped
+    one, _ = env.reset(seed=0, options={"budgets": MID})
+    assert (given == one).all()
+    assert not (drawn[1] == one).all()
+    again, _ = vec.reset(seed=0)
+    np.testing.assert_array_equal(again, drawn)
+
+
+@pytest.mark.parametrize("name", [SELECT, ONCE, TWO, "edgewise/ExpertRoute-v0"])
+@pytest.mark.parametrize("many", [False, True])
+def test_unknown_options_are_refused(name, many):
+    env = gymnasium.make_vec(name, num_envs=2) if many else gymnasium.make(name)
+    with pytest.raises(InvalidInputError, match=r"options must be .*, got 'instance'"):
+        env.reset(seed=0, options={"instance": "synthetic:1"})
 
 
 # --- both time scales -----------------------------------------------------------------------------------------------
