@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -325,12 +326,13 @@ def simulate_caching(
         trace_format: Its format.
         slot: Length of a slot (s); default 60.
         instance_seed: Draws the agents' models, input sizes and data sets.
-        horizon: Simulated slots.
+        horizon: Simulated slots, at most those of the trace.
         seeds: Number of independent servers, seeds 0, 1, ...
         json: Print JSON instead of a table.
     """
     from ..envs.model_caching.params import CachingParams
     from ..envs.model_caching.simulate import simulate
+    from ..envs.model_caching.workload import replayed_slots
     from .output import print_caching
 
     given = {
@@ -347,6 +349,9 @@ def simulate_caching(
     if trace is not None:
         overrides.setdefault("workload", "trace")
     params = CachingParams.make(preset, mode=mode, instance_seed=instance_seed, **overrides)
+    if trace is not None and horizon > (slots := replayed_slots(params)):
+        print(f"note: {trace} has {slots} slots of {params.slot_s:g} s, all are simulated", file=sys.stderr)
+        horizon = slots
     print_caching(simulate(params, policy, horizon=horizon, seeds=seeds), as_json=json)
     return 0
 

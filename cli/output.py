@@ -91,7 +91,6 @@ def print_caching(found: CachingSimulation, as_json: bool) -> None:
         "loads": float(found.loads.mean()),
         "local_ratio": float(found.local_ratio.mean()),
         "seconds": found.seconds,
-        "policy": found.rule,
     }
     if as_json:
         print_json(figures)

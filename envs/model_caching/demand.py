@@ -56,10 +56,11 @@ def _modulate(w, i, t):
 @inlined
 def _replay(w, i, t):
     """Demand of a trace's slot; behind its end there is none."""
-    row = w.lane[i]["first"] + t
+    slot = w.lane[i]["first"] + t
+    row = w.trace_base[i] + slot
     for j in range(w.agent.shape[1]):
         agent = w.agent[i, j]
-        agent["demand"] = w.trace_count[row, j] if row < w.trace_count.shape[0] else 0
+        agent["demand"] = w.trace_count[row, j] if slot < w.params[0]["trace_slots"] else 0
         if agent["demand"] > 0:
             agent["input"] = w.trace_tokens[row, j, 0]
             agent["thought"] = w.trace_tokens[row, j, 1]

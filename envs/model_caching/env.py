@@ -106,7 +106,8 @@ class ModelCachingEnv(LaneEnv):
     | 3 | memory of the agent's model / memory of the server | 0 | inf | - |
     | 4 | input size per request | 0 | inf | 1000 tokens |
 
-    With `observe_more` follow: context / window (I entries), free share of the memory, time / horizon.
+    Nothing is normalised by what was seen before: a learner that wants this standardises (T2DRL does). With
+    `observe_more` follow: context / window (I entries), free share of the memory, time / horizon.
 
     ## Time and duration
 
@@ -148,7 +149,8 @@ class ModelCachingEnv(LaneEnv):
 
     `mode="paper_literal"` evaluates the equations as printed. `calibrated` counts paths once, keeps the age of thoughts
     in thoughts, prices access per token and path and switching per megabyte, and gives the accuracy cost a floor.
-    `modern` has open models with key-value caches, shared weights, roofline energy and load times.
+    `modern` has open models with key-value caches, shared weights, roofline energy and load times; what reading and
+    writing take on the roofline counts as energy, seconds times watts, within the slot's budget.
 
     ## Version history
 

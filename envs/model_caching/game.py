@@ -31,7 +31,8 @@ class ModelCachingParallel(ParallelEnv):
     """N edge servers with one instance each of the same agents, as a PettingZoo Parallel environment.
 
     Each server decides as in `env.ModelCachingEnv`: same action, observation, cost, duration and info. Server n meets
-    the demand of the scalar environment with the seed s + n, and without a market *is* that environment.
+    the demand of the scalar environment with the seed s + n, and without a market *is* that environment. Of a trace
+    every session goes to one server: server n is the scalar environment with ``trace_share=(n, N)``.
 
     ## Market
 
@@ -91,7 +92,7 @@ class ModelCachingParallel(ParallelEnv):
         self.render_mode = None
         self.possible_agents = [f"server_{n}" for n in range(count)]
         self.agents: list[str] = []
-        self._simulator = Simulator(self.params, count, horizon=horizon)
+        self._simulator = Simulator(self.params, count, horizon=horizon, share_trace=True)
         self.market = MarketParams.of(market)
         self._market = None if self.market is None else SlotMarket(self.params, count, self.market)
         self._shape = (self.params.n_agents,)

@@ -73,7 +73,7 @@ class CachingParams(BaseModel):
     vanishing: float = Field(1.0, ge=0, le=1e9, description="[thought/slot] vanishing factor Delta")
     accuracy_model: Literal["paper", "saturating", "table"] = Field("paper", description="[-] accuracy law")
     kappa_half: float = Field(
-        2.0, gt=0, le=1e9, description="[thought] half of the scale in observations and the table law"
+        2.0, gt=0, le=1e9, description="[kappa_unit] half of the scale in observations and the table law"
     )
     kappa_unit: Literal["thoughts", "tokens"] = Field("thoughts", description="[-] unit of the age of thoughts")
     count_paths: Literal["once", "twice"] = Field("once", description="[-] how often J enters the work per slot")
@@ -117,7 +117,9 @@ class CachingParams(BaseModel):
     zipf: float = Field(0.8, ge=0, le=10, description="[-] exponent of the popularity over ranks; 0 is uniform")
     shift_every: int = Field(20, ge=0, le=10**9, description="[slot] ranks are redrawn after so many slots; 0 never")
     burst_rates: Annotated[tuple[float, float], PerModel] = Field(
-        (0.3, 3.0), description="[-] relative rates of the two states of the Markov-modulated demand"
+        (0.3, 3.0),
+        description="[-] rates of the two states of the Markov-modulated demand against each other: scaled so that the "
+        "mean demand stays what it is",
     )
     burst_slots: float = Field(10.0, ge=1, le=1e9, description="[slot] mean sojourn in a state")
     hide_demand: bool = Field(False, description="[-] decide before the slot's demand is seen; the last one is shown")
@@ -131,6 +133,9 @@ class CachingParams(BaseModel):
     trace_start: Literal["random", "first"] = Field("random", description="[-] where in the trace an episode begins")
     trace_speedup: float = Field(1.0, gt=0, le=1e6, description="[-] time compression")
     trace_keep: float = Field(1.0, gt=0, le=1, description="[-] share of the requests that is kept")
+    trace_share: Annotated[tuple[int, int] | None, PerModel] = Field(
+        None, description="[-] (n, N): only what goes to server n of N; a session stays with one server"
+    )
 
     @field_validator("models")
     @classmethod
@@ -159,6 +164,8 @@ class CachingParams(BaseModel):
             raise ValueError('trace and trace_format must be given with workload = "trace", and only then')
         if self.trace_slots is not None and not 0 <= self.trace_slots[0] < self.trace_slots[1]:
             raise ValueError("trace_slots must be two numbers with 0 <= first < last")
+        if self.trace_share is not None and not 0 <= self.trace_share[0] < self.trace_share[1]:
+            raise ValueError("trace_share must be two numbers n, N with 0 <= n < N")
         return self
 
     @classmethod
@@ -216,6 +223,7 @@ MODES: dict[str, dict[str, Any]] = {
     "paper_literal": {
         "mode": "paper_literal",
         "kappa_unit": "tokens",
+        "kappa_half": 4000.0,  # 2 thoughts in tokens: 200 per path, and 10 paths once more
         "count_paths": "twice",
         "price_unit": "request",
         "switching": "per_load",

@@ -26,7 +26,7 @@ from .state import (
     allocate,
     observation_width,
 )
-from .workload import load_slots
+from .workload import Slots, load_slots, shared_slots
 
 
 class Buffers:
@@ -67,17 +67,24 @@ class Simulator:
         params: the system.
         lanes: number of servers L.
         horizon: slots of an episode.
+        share_trace: every request of a trace goes to one of the servers; otherwise each replays all of them.
 
     Raises:
         InvalidInputError: the horizon is out of range, or longer than the trace to be replayed.
     """
 
-    def __init__(self, params: CachingParams, lanes: int = 1, *, horizon: float = 100.0) -> None:
+    def __init__(
+        self, params: CachingParams, lanes: int = 1, *, horizon: float = 100.0, share_trace: bool = False
+    ) -> None:
         if isinstance(horizon, bool) or not isinstance(horizon, float | int) or not horizon > 0:
             raise InvalidInputError.of("horizon", "a positive number of slots", horizon)
-        trace = load_slots(params, horizon) if params.workload == "trace" else None
+        shared = share_trace and params.workload == "trace"
+        if shared:
+            trace: Slots | None = shared_slots(params, horizon, lanes)
+        else:
+            trace = load_slots(params, horizon) if params.workload == "trace" else None
         self.params, self.lanes, self.horizon = params, lanes, float(horizon)
-        self.world: World = allocate(params, lanes, self.horizon, trace)
+        self.world: World = allocate(params, lanes, self.horizon, trace, shared)
         self.width = observation_width(params)
         self._everyone, self._nobody = np.ones(lanes, bool), np.zeros(lanes, bool)
         self._seeded = False

@@ -89,6 +89,7 @@ PARAMS = np.dtype(
         ("leave", "f8"),  # probability of leaving a state
         ("shift_every", "i8"),
         ("last_start", "i8"),  # latest first slot of an episode in a trace
+        ("trace_slots", "i8"),  # its slots
         ("kappa_tokens", "i4"),
         ("window_rule", "i4"),
         ("accuracy_model", "i4"),
@@ -117,7 +118,8 @@ class World(NamedTuple):
     joules: NDArray[np.float64]  # (I,) scratch: energy of serving all requests of each agent, J
     rate: NDArray[np.float64]  # (I,) mean demand by popularity rank
     still: NDArray[np.float64]  # (I,) exp(-rate): probability of no request
-    trace_count: NDArray[np.int32]  # (S, I) requests of a trace
+    trace_base: NDArray[np.int64]  # (L,) row of a trace's first slot
+    trace_count: NDArray[np.int32]  # (S, I) requests of a trace, or (L S, I) where every server has its own
     trace_tokens: NDArray[np.float64]  # (S, I, 3) mean input size, tokens per path, context per request
     params: NDArray[np.void]  # (1,) PARAMS
 
@@ -135,6 +137,7 @@ def allocate(
     lanes: int,
     horizon: float,
     trace: tuple[NDArray[np.int32], NDArray[np.float64]] | None = None,
+    shared: bool = False,
 ) -> World:
     """Allocate the arrays of ``lanes`` independent servers.
 
@@ -143,6 +146,7 @@ def allocate(
         lanes: number of servers L.
         horizon: slots of an episode.
         trace: counts (S, I) and tokens (S, I, 3) where the workload is a trace.
+        shared: whether every server has its own S rows, of L S.
     """
     static = draw_instance(params)
     count = params.n_agents
@@ -150,6 +154,7 @@ def allocate(
     sizes = static["memory"][order]
     group = np.searchsorted(sizes, sizes, side="right").astype(np.int32)
     counts, tokens = trace if trace is not None else (np.zeros((0, count), np.int32), np.zeros((0, count, 3)))
+    slots = len(counts) // lanes if shared else len(counts)
     return World(
         lane=np.zeros(lanes, LANE),
         agent=np.zeros((lanes, count), AGENT),
@@ -163,9 +168,10 @@ def allocate(
         joules=np.zeros(count),
         rate=params.rates(),
         still=np.array([math.exp(-rate) for rate in params.rates().tolist()]),
+        trace_base=np.arange(lanes) * (slots if shared else 0),
         trace_count=counts,
         trace_tokens=tokens,
-        params=_block(params, horizon, len(counts)),
+        params=_block(params, horizon, slots),
     )
 
 
@@ -198,6 +204,7 @@ def _block(params: CachingParams, horizon: float, slots: int) -> NDArray[np.void
     scale = 2.0 / sum(params.burst_rates)
     block["calm"], block["busy"] = scale * params.burst_rates[0], scale * params.burst_rates[1]
     block["leave"] = 1.0 / params.burst_slots
+    block["trace_slots"] = slots
     if params.workload == "trace" and params.trace_start == "random":
         block["last_start"] = max(0, slots - int(horizon))
     block["kappa_tokens"] = params.kappa_unit == "tokens"

@@ -22,8 +22,8 @@ from .params import CachingParams
 from .state import allocate
 from .traces import Trace, read_trace
 
-ASSIGNMENT, THINNING = 6, 7
-"""Stream numbers of the draws that bind a trace's rows to agents, and that thin it."""
+ASSIGNMENT, THINNING, SHARING = 6, 7, 8
+"""Stream numbers of the draws that bind a trace's sessions to agents, that thin it, and that bind them to servers."""
 TRACE_ZIPF = 0.8
 """Exponent of the agents' popularity where a trace names no agent."""
 MAX_SLOTS = 10_000_000
@@ -81,7 +81,10 @@ class Workload:
 # --- traces -----------------------------------------------------------------------------------------------------------
 
 
-def load_slots(params: CachingParams, horizon: float) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+Slots = tuple[NDArray[np.int32], NDArray[np.float64]]
+
+
+def load_slots(params: CachingParams, horizon: float) -> Slots:
     """The trace of the parameters in slots: counts (S, I) and mean tokens (S, I, 3).
 
     Raises:
@@ -100,12 +103,21 @@ def load_slots(params: CachingParams, horizon: float) -> tuple[NDArray[np.int32]
     return found
 
 
+def replayed_slots(params: CachingParams) -> int:
+    """Slots of the trace of the parameters: the longest episode.
+
+    Raises:
+        InvalidInputError: see `load_slots`.
+    """
+    return len(load_slots(params, 0.0)[0])
+
+
 @lru_cache(maxsize=2)
 def _cached(path: str, trace_format: str, _modified: int, _size: int) -> Trace:
     return read_trace(path, trace_format)
 
 
-def slotted(trace: Trace, params: CachingParams) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+def slotted(trace: Trace, params: CachingParams) -> Slots:
     """Requests by slot and agent.
 
     A session stays with one agent, drawn from Zipf(0.8) by a counter hash of (instance seed, row of its first request);
@@ -135,8 +147,13 @@ def slotted(trace: Trace, params: CachingParams) -> tuple[NDArray[np.int32], NDA
     if last > slots:
         raise InvalidInputError.of("trace_slots", f"within the trace's {slots} slots", params.trace_slots)
     keep &= (slot >= first) & (slot < last)
+    if params.trace_share is not None:
+        server, servers = params.trace_share
+        draws = _uniforms(np.uint64(stream_key(seed, 0, SHARING, 0)), trace.first_row)
+        keep &= np.ceil(draws * servers).astype(np.int64) - 1 == server
     if not keep.any():
-        raise InvalidInputError.of("trace_keep", "such that some request is left in trace_slots", params.trace_keep)
+        given = params.trace_keep, params.trace_share
+        raise InvalidInputError.of("trace_keep and trace_share", "such that some request is left in trace_slots", given)
     agent = _agents(trace, params)
     count = params.n_agents
     cell = ((slot - first) * count + agent)[keep]
@@ -146,6 +163,19 @@ def slotted(trace: Trace, params: CachingParams) -> tuple[NDArray[np.int32], NDA
     sums = [np.bincount(cell, weights=column[keep], minlength=cells) for column in columns]
     tokens = np.stack(sums, axis=1) / np.maximum(requests, 1)[:, None]
     return requests.astype(np.int32).reshape(-1, count), tokens.reshape(-1, count, 3)
+
+
+def shared_slots(params: CachingParams, horizon: float, servers: int) -> Slots:
+    """The slots of the trace for each of several servers, (N S, I) and (N S, I, 3): between them every request is once.
+
+    Raises:
+        InvalidInputError: see `load_slots`, or ``trace_share`` is given already.
+    """
+    if params.trace_share is not None:
+        raise InvalidInputError.of("trace_share", "None: several servers share the trace", params.trace_share)
+    found = [load_slots(params.model_copy(update={"trace_share": (n, servers)}), horizon) for n in range(servers)]
+    counts, tokens = zip(*found, strict=True)
+    return np.concatenate(counts), np.concatenate(tokens)
 
 
 def slot_of(trace: Trace, params: CachingParams) -> NDArray[np.int64]:

@@ -121,7 +121,16 @@ def evaluate_caching(
         tuning_episodes=budget.tuning,
         episode=record(Learned(ours, learner.test_time), params, tree.evaluate, length),
         market=record_market(Learned(ours, learner.test_time), params, tree.evaluate, length),
+        replayed=_replayed(params),
     )
+
+
+def _replayed(params: CachingParams) -> str | None:
+    """The part of a trace that all episodes replay, in words."""
+    if params.trace is None:
+        return None
+    name = Path(params.trace).name
+    return name if params.trace_slots is None else f"slots {params.trace_slots[0]} to {params.trace_slots[1]} of {name}"
 
 
 def score_caching(policy: Policy, config: TrainConfig) -> dict[str, float]:

@@ -34,7 +34,7 @@ def record_market(policy: EpisodePolicy, params: CachingParams, seed: int, horiz
         market = SlotMarket(params, SERVERS, settings)
     except InvalidInputError:
         return None
-    simulator = Simulator(params, SERVERS, horizon=horizon)
+    simulator = Simulator(params, SERVERS, horizon=horizon, share_trace=True)
     simulator.seed(lane_seeds(seed, SERVERS))
     policy.reset()
     buffers = simulator.reset()

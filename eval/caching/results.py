@@ -209,6 +209,7 @@ class CachingEvaluation(AnyEvaluation, Comparison):
         tuning_episodes: training episodes on which the density rules were tuned.
         episode: data of the figures.
         market: the learner at several servers with a market; None where nobody bids.
+        replayed: the stretch of a trace that the episodes replay, as training did; None for drawn demand.
     """
 
     preset: str
@@ -221,6 +222,7 @@ class CachingEvaluation(AnyEvaluation, Comparison):
     tuning_episodes: int
     episode: Episode
     market: MarketRecord | None = None
+    replayed: str | None = None
 
 
 class TraceEvaluation(Comparison):

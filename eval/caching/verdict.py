@@ -17,6 +17,16 @@ def relative(row: Row) -> float:
 
 def verdict(evaluation: CachingEvaluation) -> dict[str, str]:
     """The result in words, and how it should look: ``good``, ``plain`` or ``bad``."""
+    found = _level(evaluation)
+    if evaluation.replayed is not None:
+        found["text"] += (
+            f" All episodes replay {evaluation.replayed}, as training did: this says nothing about requests that the "
+            "learner has not seen."
+        )
+    return found
+
+
+def _level(evaluation: CachingEvaluation) -> dict[str, str]:
     causal, lookahead = evaluation.row(evaluation.causal), evaluation.row(LOOKAHEAD)
     simple = [row for row in evaluation.scripted if row.kind == "scripted"]
     best = min(simple, key=lambda row: row.cost.estimate)

@@ -67,7 +67,7 @@ def test_simulate_caching_prints_what_the_library_finds(capsys: pytest.CaptureFi
     code, out, _ = run(capsys, "simulate", "caching", "--policy", "density_ewma:3:0.7", *given, "--json")
     found = json.loads(out)
     assert code == 0
-    assert set(found) == {"mean_cost", "stderr", "cost_terms", "loads", "local_ratio", "seconds", "policy"}
+    assert set(found) == {"mean_cost", "stderr", "cost_terms", "loads", "local_ratio", "seconds"}
     assert list(found["cost_terms"]) == ["switching", "communication", "compute", "accuracy", "cloud"]
     assert sum(found["cost_terms"].values()) == pytest.approx(found["mean_cost"])
     params = CachingParams.make("stationary", n_agents=6, n_gpus=20)
@@ -101,6 +101,13 @@ def test_simulate_caching_replays_a_trace(capsys: pytest.CaptureFixture[str], tm
     assert code == 0
     assert found["stderr"] is None
     assert found["cost_terms"]["cloud"] == found["mean_cost"] > 0.0
+    *whole, _, _, _ = trace
+    code, out, err = run(capsys, *whole, "--horizon", "100", "--trace-format", "azure", "--json")
+    assert code == 0
+    assert "has 10 slots of 60 s, all are simulated" in err
+    code, ten, err = run(capsys, *whole, "--horizon", "10", "--trace-format", "azure", "--json")
+    assert err == ""
+    assert json.loads(ten)["mean_cost"] == json.loads(out)["mean_cost"]
     assert run(capsys, *trace)[0] == 2  # the format must be named
     path.write_text(path.read_text().replace(",150,", ",many,", 1))
     code, _, err = run(capsys, *trace, "--trace-format", "azure")

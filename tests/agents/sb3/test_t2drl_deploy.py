@@ -1,14 +1,20 @@
 """T2DRL in deployment: paired episodes that leave the model alone, and PPO that goes on."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from gymnasium import make_vec
 from gymnasium.vector import AutoresetMode
 
 from edgewise.agents.sb3.t2drl import T2DRL
 from edgewise.agents.sb3.t2drl_deploy import deploy, online_ppo
 from edgewise.agents.sb3.t2drl_learner import AdaptivePolicy, build_t2drl
 from edgewise.envs.core.errors import InvalidInputError
+from edgewise.envs.model_caching.optimum import exhaustive
+from edgewise.envs.model_caching.params import CachingParams
+from edgewise.train.config import load_config
 
 from ..drifting_caches import ID
 from .t2drl_models import LANES, ROLLOUT, SMALL, make, vector
@@ -75,5 +81,20 @@ def test_adapting_beats_the_frozen_self_on_drift() -> None:
     adapted, frozen = (deploy(model, vector(300), 1, 10**6, mode) for mode in ("episodic", "frozen"))  # type: ignore[arg-type]
     gain = (frozen.rates - adapted.rates).ravel()
     assert gain.mean() - 1.96 * gain.std(ddof=1) / np.sqrt(len(gain)) > 0.0
-    assert adapted.rates.mean() < 0.45  # keeping everything costs about 0.39, nothing 0.6, the hot item 0.22
+    assert adapted.rates.mean() < 0.38  # keeping everything costs about 0.39, nothing 0.6, the hot item 0.22
     assert AdaptivePolicy(model).state is None
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_learns_which_of_two_models_to_hold() -> None:
+    """Two agents, memory for one, most requests for one of them: within 5 % of the optimum that knows the demand."""
+    toy: dict[str, Any] = {"n_agents": 2, "models": ("lamda-137b",), "alpha": (0.4,), "context_windows": (8192,)}
+    toy |= {"n_gpus": 4, "zipf": 3.0, "window_rule": "none", "weight_accuracy": 1.0}
+    params = CachingParams.make("drift", **toy)
+    best = np.array([exhaustive(params, seed, 8).value for seed in range(30)])
+    hyper = load_config("model_caching/drift_t2drl").learner.model_dump(exclude={"algorithm", "test_time"})
+    model = build_t2drl("edgewise/ModelCaching-v0", toy | {"horizon": 8}, num_envs=16, seed=0, **hyper)
+    model.learn(60_000)
+    venv = make_vec("edgewise/ModelCaching-v0", num_envs=30, autoreset_mode="SAME_STEP", horizon=8, **toy).unwrapped
+    assert deploy(model, venv, 1, 0).rates.mean() <= 1.05 * best.mean()

@@ -61,7 +61,7 @@ def test_greedy_by_gain_loses_a_fifth_on_the_hand_example():
 
 
 def test_free_and_worthless_members_do_not_disturb_the_additive_bound():
-    """Rounding leaves the room a little below 0 where the budget is just met, and a free member still takes no share."""
+    """Rounding leaves the room a little below 0 where the budget is just met; a free member takes no share of it."""
     rng = np.random.default_rng(0)
     for _ in range(200):
         table, energy = rng.random((5, 7)), rng.uniform(0.2, 1.0, 7)

@@ -12,11 +12,13 @@ from edgewise.envs.model_caching.state import COST, LOADS
 from edgewise.envs.model_caching.trace_split import TraceSplit
 from edgewise.eval.caching.evaluation import BUDGETS
 from edgewise.eval.caching.opponents import training_episodes
-from edgewise.eval.caching.results import STATIC_NET, TraceEvaluation
+from edgewise.eval.caching.results import STATIC_NET, CachingEvaluation, TraceEvaluation
 from edgewise.eval.caching.rules import EWMA, tuned
 from edgewise.eval.caching.study import findings, plan
 from edgewise.eval.caching.study.page import tables
 from edgewise.eval.caching.trace import BLOCK, FILE_NAME, evaluate_trace
+from edgewise.eval.caching.verdict import verdict
+from edgewise.eval.evaluate import evaluate_run
 from edgewise.eval.results import read_as
 from edgewise.eval.statistics import difference, nested_bootstrap
 from edgewise.train.run_folder import open_run
@@ -61,6 +63,13 @@ def test_it_is_stored_and_has_the_static_network(found: TraceEvaluation, trace_r
     assert read_as(TraceEvaluation, trace_runs["t2drl"], FILE_NAME) == found
     assert {row.label for row in found.variants} == {"frozen-0", "frozen-W", "lifelong", STATIC_NET}
     assert "lambda_MB" in found.split
+
+
+def test_an_evaluation_on_the_training_half_says_so(trace_runs: dict[str, Path]) -> None:
+    found = evaluate_run(trace_runs["t2drl"], budget="smoke", write=False)
+    assert isinstance(found, CachingEvaluation)
+    assert found.replayed == "slots 0 to 60 of requests.csv"
+    assert "All episodes replay slots 0 to 60 of requests.csv, as training did" in verdict(found)["text"]
 
 
 def test_a_run_of_another_system_is_refused(runs: dict[str, Path], split: TraceSplit) -> None:
