@@ -79,11 +79,12 @@ class ExpertTwoLevelEnv(ScalarFace):
 
     ## Description
 
-    At the start of an epoch the agent says which experts run during it. Newly loaded ones take energy. Then the
-    instance's gate (its scores; without them the mean quality in a prompt's category) sends every prompt of the epoch
-    to its favourite among the loaded experts; with `routing="agent"` the agent itself then says of one prompt after the
-    other which expert answers. The energy budget drifts, so the selection must follow it. (MoE², Jin et
-    al., arXiv 2501.09410: two-level selection; drift and loading costs are our choice.)
+    At the start of an epoch the agent says which experts run during it. Newly loaded ones take energy; their load times,
+    `loading_s`, are reported, but hold no prompt up (they load during the epoch before). Then the instance's gate (its
+    scores; without them the mean quality in a prompt's category) sends every prompt of the epoch to its favourite among
+    the loaded experts; with `routing="agent"` the agent itself then says of one prompt after the other which expert
+    answers. The energy budget drifts, so the selection must follow it. (MoE², Jin et al., arXiv 2501.09410: two-level
+    selection; drift and loading costs are our choice.)
 
     ## Example
 

@@ -116,7 +116,9 @@ def run(settings: Settings, budget: Budget) -> Record:
             exact = select(found.instance, "optimum", budgets, objective=truth)
             entry["informed"] = truth(mask_of(exact))
             rows.append(entry)
-    return {"rows": rows}
+    everyone = tuple(range(found.instance.n))
+    alone = [_reached(found, (i,), np.full(len(phi), i)) for i in everyone]
+    return {"rows": rows, "alone": alone, "all": _reached(found, everyone, best(scores["gate"], everyone)[:, 0])}
 
 
 def _reached(found: Trained, subset: Sequence[int], choice: NDArray[np.int64] | None) -> Record:
@@ -179,12 +181,30 @@ def tables(records: Sequence[Record]) -> list[tuple[str, Table]]:
         "selection that knows it, too. Last: energy and delay per prompt that the gate's routing takes, only the "
         "chosen expert running, without queues."
     )
+    limitless = (
+        "Every expert alone, and the gate among all of them, whether they fit any budgets or not, same prompts; energy "
+        "and delay per prompt, only the chosen expert running, without queues."
+    )
     heads = ["optimum", *shown[1:], "gain over single best"]
     second = ["gate", "perceptron", "nearest neighbours", "uniform", "oracle", "informed", "J", "s"]
     return [
         (TITLE, Table(["budgets", *heads], by_rule, text, (0, 1, 2, 8))),
+        ("Without budgets", Table(["experts", "quality", "J", "s"], _limitless(records), limitless, (0, 1, 2))),
         ("Routers within the optimum's selection", Table(["budgets", *second], by_router, other, (0, 1, 2, 3, 4, 5))),
     ]
+
+
+def _limitless(records: Sequence[Record]) -> list[Line]:
+    """One line per expert, and one for all together."""
+    names = [expert.id for expert in synthetic(0).experts]
+    groups = [[record["result"]["alone"][i] for record in records] for i in range(len(names))]
+    groups.append([record["result"]["all"] for record in records])
+    lines = []
+    for name, found in zip([*names, "all"], groups, strict=True):
+        spent = [(f"{np.mean([each[key] for each in found]):.4g}", "") for key in ("energy", "delay")]
+        remark = "the gate routes" if name == "all" else "alone"
+        lines.append(Line(name, remark, [_mean([each["quality"] for each in found]), *spent]))
+    return lines
 
 
 def figures(records: Sequence[Record]) -> dict[str, str]:

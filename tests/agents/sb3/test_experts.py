@@ -25,6 +25,7 @@ CASES = [
     ("fractional_ppo", ROUTE, {"objective": "per_joule", "queues": False, "dynamic": True, "p_fail": 0.3}),
     ("fractional_ppo", ROUTE, {"objective": "per_second"}),
     (D3QN, ROUTE, {"objective": "per_joule", "queues": False, "dynamic": True, "p_fail": 0.3}),
+    (D3QN, ROUTE, {"objective": "per_second"}),
 ]
 HYPER = {D3QN: {"learning_starts": 100, "batch_size": 16, "critic_hidden": (16,), "buffer_size": 1000}}
 

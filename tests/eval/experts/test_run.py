@@ -7,13 +7,14 @@ from edgewise.envs.core.errors import InvalidInputError
 from edgewise.envs.edge_experts import open_instance
 from edgewise.envs.edge_experts.constraints import make_constraints
 from edgewise.envs.edge_experts.monotone import members
-from edgewise.eval.evaluate import Request
+from edgewise.eval.evaluate import Request, evaluate_run
 from edgewise.eval.experts import family
 from edgewise.eval.experts.epochs import RESOLVED
 from edgewise.eval.experts.routing import POINTWISE
 from edgewise.eval.experts.selecting import cases, selections
 from edgewise.eval.experts.verdict import verdict
-from edgewise.train.config import TrainConfig
+from edgewise.train.config import TrainConfig, load_config
+from edgewise.train.trainer import train
 
 ROUTE = {"id": "edgewise/ExpertRoute-v0", "queues": False, "constraints": "none"}
 SELECT = {"id": "edgewise/ExpertSelect-v0"}
@@ -206,3 +207,15 @@ def test_what_the_family_lacks_is_refused(env, request_, message):
 def test_sections_that_do_not_fit_are_refused(env, algorithm, message):
     with pytest.raises(ValueError, match=message):
         config(env, algorithm)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", ["select_masked_ppo", "route_masked_ppo"])
+def test_the_packaged_configurations_come_within_two_percent_of_the_optimum(name, tmp_path):
+    """68 pairs of budgets for one policy that selects; the fluid linear programme for one that routes."""
+    run = train(load_config(f"edge_experts/{name}", {"tensorboard": False}), tmp_path / "run")
+    assert run.step <= 500_000
+    found = evaluate_run(run.path, checkpoint="last", budget="full", write=False)
+    assert found.learner.shortfall.estimate <= 0.02
+    assert len(found.budgets) == (68 if found.mode == "select" else 0)

@@ -18,6 +18,7 @@ pytest.importorskip("matplotlib")
 
 from edgewise.envs.core.errors import CheckpointError, InvalidInputError
 from edgewise.envs.edge_experts.loaders import HYPOTHETICAL_ROUTELLM
+from edgewise.envs.edge_experts.synthetic import synthetic
 from edgewise.eval.experts import budgets, cells, gaps, learners, routellm, solvers, study
 
 TINY = cells.Budget(1, 1, 5.0, 5.0, 5, 6, (60,), (3,), 3, 2, 512)
@@ -99,6 +100,12 @@ def test_no_rule_promises_more_than_the_optimum(done):
         assert all(rule["promised"] <= best + 1e-12 for rule in row["rules"].values())
         assert row["routers"]["oracle"]["quality"] <= row["informed"] + 1e-12
         assert row["routers"]["gate"]["quality"] <= row["routers"]["oracle"]["quality"] + 1e-12
+    alone = [found["quality"] for found in record["result"]["alone"]]
+    rng = np.random.default_rng([0, 1])
+    rng.random((2000, 12))  # the graded answers
+    test = rng.permutation(2000)[300 + budgets.CALIBRATION :]
+    assert alone == pytest.approx(synthetic(0).prompts.Q[test].mean(axis=0))
+    assert record["result"]["all"]["quality"] > max(alone)
     levels = np.array(list(budgets.delay_levels().values()))
     assert (np.diff(levels, axis=0) > 0).all()  # from strict to lenient
 
@@ -119,10 +126,16 @@ def test_trained_policies_are_held_against_the_optimum_and_the_best_rule(done):
     assert (found["algorithm"], found["mode"], found["objective"]) == ("fractional_d3qn_ddpg", "route", "per_joule")
     assert found["decisions"] >= 512
     assert 0 < found["rule"]["regret"] < found["learner"]["regret"] < 1  # hardly trained
-    ((_, table),) = learners.PART.tables([record])
+    (_, table), (_, rules) = learners.PART.tables([record])
     assert table.lines[0].cells[2][0] == f"{100 * found['learner']['regret']:.2f}"
-    other = record | {"result": found | {"mode": "select", "worst": 0.5, "learner": {"regret": 0.25}}}
+    shown = {line.name: float(line.cells[0][0]) for line in rules.lines}
+    assert shown == {rule["label"]: pytest.approx(100 * rule["regret"], abs=0.01) for rule in found["rules"]}
+    scripted = [shown[rule["label"]] for rule in found["rules"] if rule["kind"] == "scripted"]
+    assert shown[found["rule"]["label"]] == min(scripted)
+    told = {"regret": 0.25, "exceeded": {"delay": 0.1}}
+    other = record | {"result": found | {"mode": "select", "worst": 0.5, "learner": told}}
     line = learners.PART.tables([other, other])[0][1].lines[0]
+    assert line.cells[2][1] == "[25.00, 25.00] (delay)"
     assert [line.cells[i][0] for i in (1, 2, 3)] == [f"2 × {found['decisions']}", "25.00", "50.00"]
 
 
