@@ -79,7 +79,7 @@ class ExpertTwoLevelEnv(ScalarFace):
 
     ## Description
 
-    At the start of an epoch the agent says which experts run during it. Newly loaded ones take energy; their load times,
+    At the start of an epoch the agent says which experts run during it. Newly loaded ones take energy; load times,
     `loading_s`, are reported, but hold no prompt up (they load during the epoch before). Then the instance's gate (its
     scores; without them the mean quality in a prompt's category) sends every prompt of the epoch to its favourite among
     the loaded experts; with `routing="agent"` the agent itself then says of one prompt after the other which expert
