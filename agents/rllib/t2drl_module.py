@@ -165,7 +165,11 @@ class T2DRLModule(TorchRLModule, ValueFunctionAPI):
         result: dict[str, Any] = {}
         if self.aux_coef > 0.0:
             valid = batch.get(Columns.LOSS_MASK)
-            valid = torch.ones(obs.shape[:2], dtype=torch.bool) if valid is None else valid.view(obs.shape[:2]).bool()
+            valid = (
+                torch.ones(obs.shape[:2], dtype=torch.bool, device=obs.device)
+                if valid is None
+                else valid.view(obs.shape[:2]).bool()
+            )
             law, values, loss = self.network.supervised_sequence(obs, state, actions, valid)
             result[SELF_SUPERVISED] = loss
         else:

@@ -176,7 +176,11 @@ class T2DRL(PPO):
         """Zero the states of lanes whose episode begins."""
         if starts.any():
             self._slot[starts] = 0
-            self._state = torch.where(torch.as_tensor(~starts).view(-1, 1), self._state, torch.zeros_like(self._state))
+            self._state = torch.where(
+                torch.as_tensor(~starts, device=self._state.device).view(-1, 1),
+                self._state,
+                torch.zeros_like(self._state),
+            )
 
     def _values(self, observations: NDArray[Any], state: Tensor) -> NDArray[np.float32]:
         with torch.no_grad():

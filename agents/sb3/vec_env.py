@@ -131,7 +131,7 @@ class SemiMarkovVecEnv(VecEnv):
             np.asarray(info[name], np.float64)[lanes] if ended.any() and name in info else nobody
             for name in ("agents_cost", "agents_duration")
         )
-        parts = np.asarray(info.get("cost_by_agent", np.empty((self.num_envs, 0))), np.float64)
+        parts = column(info, "cost_by_agent") if "cost_by_agent" in info else np.empty((self.num_envs, 0))
         return StepArrays(cost, duration, time, device, terminated, truncated, final, open_cost, open_duration, parts)
 
     def close(self) -> None:

@@ -23,7 +23,7 @@ Step = tuple[Any, Any, Any, Any, dict[str, Any]]
 
 
 def column(infos: Mapping[str, Any], key: str) -> npt.NDArray[Any]:
-    """One value per lane, of the transition whose reward this step returns.
+    """One value, or row of values, per lane, of the transition whose reward this step returns.
 
     Raises:
         InvalidInputError: the key is missing.
@@ -33,8 +33,8 @@ def column(infos: Mapping[str, Any], key: str) -> npt.NDArray[Any]:
     values = np.asarray(infos[key])
     final = infos.get("final_info")
     if isinstance(final, dict) and key in final:
-        ended = final.get(f"_{key}", infos.get("_final_info", False))
-        values = np.where(ended, final[key], values)
+        ended = np.asarray(final.get(f"_{key}", infos.get("_final_info", False)))
+        values = np.where(ended.reshape(ended.shape + (1,) * (values.ndim - ended.ndim)), final[key], values)
     return values
 
 

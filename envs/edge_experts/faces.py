@@ -69,6 +69,7 @@ class ScalarFace(LaneEnv):
         Raises:
             InvalidInputError: the state does not fit.
         """
+        self._over(state)  # refuses before anything is written
         super().set_state(state)
         self._mask = self._system.pending().mask[0].copy()
 
@@ -135,6 +136,7 @@ class VectorFace(LaneVectorEnv[Batch]):
         Raises:
             InvalidInputError: the state does not fit.
         """
+        self._over(state)  # refuses before anything is written
         super().set_state(state)
         self._mask = self._system.pending().mask.copy()
 

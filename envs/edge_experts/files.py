@@ -51,7 +51,8 @@ def save(instance: Instance, path: str | Path) -> None:
         budgets=instance.budgets,
         prompts=archive.name,
     )
-    np.savez_compressed(archive, allow_pickle=False, **instance.prompts.arrays())
+    arrays: dict[str, Any] = instance.prompts.arrays()
+    np.savez_compressed(archive, **arrays)
     target.write_text(json.dumps(document.model_dump(mode="json"), indent=2, allow_nan=False) + "\n")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..core.errors import InvalidInputError
 
@@ -57,6 +57,13 @@ class RouteParams(BaseModel):
     delay_budget: float = Field(default=20.0, ge=0, le=1e12, description="[-] relative excess delay of an episode")
     hard_budget: bool = Field(default=False, description="[-] after the energy budget is spent, prompts score 0")
     gate_energy: float = Field(default=0.1, ge=0, le=1e6, description="[J] of encoding and routing a prompt")
+
+    @model_validator(mode="after")
+    def _limits_per_prompt(self) -> RouteParams:
+        """Constraints count an episode's sums: only with the objective sum it has a given number of prompts."""
+        if self.constraints == "cmdp" and self.objective != "sum":
+            raise ValueError(f"objective must be sum where constraints are reported (cmdp); got {self.objective!r}")
+        return self
 
     @classmethod
     def make(cls, **fields: Any) -> RouteParams:

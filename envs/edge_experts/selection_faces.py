@@ -62,22 +62,6 @@ def _spaces(system: SelectionSystem) -> tuple[spaces.Box, spaces.Space[Any]]:
     return spaces.Box(low, high, dtype=np.float32), actions
 
 
-def _optimum(system: SelectionSystem) -> Optimum:
-    """The best return of the current episode, as a cost."""
-    if not system.seeded:
-        raise InvalidInputError("optimum: the budgets are those of an episode; call reset() first")
-    found = system.optimum()
-    solution = found.solution
-    return Optimum.certified(
-        -solution.value,
-        -solution.bound,
-        solution.method,
-        solution.seconds,
-        subset=solution.subset,
-        status=solution.status,
-    )
-
-
 class SelectionFace(ScalarFace):
     """What both scalar environments share; their classes say what the arguments mean."""
 
@@ -145,18 +129,17 @@ class SelectionFace(ScalarFace):
         return self._system.budget_range
 
     def selection(self) -> Selection:
-        """The certified best subset under the current budgets; solved at the first call, then remembered."""
+        """The certified best subset under the current budgets; solved at the first call, then remembered.
+
+        Before the first reset the budgets are those of seed 0's first episode.
+        """
         return self._system.optimum()
 
     def optimum(self) -> Optimum:
-        """Least cost of the current episode, minus the best value f*, with its certificate.
-
-        Raises:
-            InvalidInputError: no episode has begun.
-        """
-        if not self._system.seeded:
-            self.reset(seed=0)
-        return _optimum(self._system)
+        """Least cost of the current episode, minus the best value f*, with its certificate; see `selection`."""
+        solution = self._system.optimum().solution
+        certificate = -solution.value, -solution.bound, solution.method, solution.seconds
+        return Optimum.certified(*certificate, subset=solution.subset, status=solution.status)
 
 
 class SelectionVectorFace(VectorFace):

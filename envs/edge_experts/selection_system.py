@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ..core.errors import InvalidInputError
 from .constraints import Constraint, Constraints, EnergyModel, make_constraints
-from .costs import means
 from .drawn_budgets import BudgetRange
+from .expert_features import expert_features
 from .instance import Budgets, FloatArray, Instance
 from .monotone import mask_of, members
 from .objective import value_of_quality
@@ -19,8 +19,6 @@ from .optimum import Selection, solve
 from .search import Problem
 from .systems import Batch, System, binary, check_arrays, check_horizon, discrete
 
-MOST_SHARE = 10.0
-"""Shares of a budget are shown up to this."""
 _NO_LIMIT = -1.0  # of a budget, in states
 REFUSED = 1.0
 """Cost of adding an expert that is selected already or does not fit."""
@@ -133,8 +131,9 @@ class SelectionSystem(System):
         return self._seeded
 
     def budgets(self, lane: int = 0) -> Budgets:
-        """Budgets of a lane's current episode."""
-        return self._lanes[lane].budgets
+        """Budgets of a lane's current episode; before the first those of seed 0."""
+        one = self._lanes[lane]
+        return self._following(one) if one.constraints is None else one.budgets
 
     def reset(self, mask: NDArray[np.bool_], results: Batch | None = None) -> Batch:
         """See `System.reset`."""
@@ -171,19 +170,20 @@ class SelectionSystem(System):
     def _usual(self) -> Budgets:
         return self.instance.budgets if self._fixed is None else self._fixed
 
+    def _following(self, lane: _Lane) -> Budgets:
+        """The budgets that follow from a lane's seed and episode."""
+        if self._fixed is not None:
+            return self._fixed
+        return self.budget_range.draw(self.instance.budgets, lane.seed, max(lane.episode, 0))
+
     def _begin(self, lane: _Lane, budgets: Budgets | None = None) -> None:
         """Start a lane's episode, under the given budgets or those that follow from seed and episode."""
         lane.subset, lane.value, lane.time = 0, 0.0, 0.0
         before = lane.budgets
-        if budgets is not None:
-            lane.budgets = budgets
-        elif self._fixed is not None:
-            lane.budgets = self._fixed
-        else:
-            lane.budgets = self.budget_range.draw(self.instance.budgets, lane.seed, max(lane.episode, 0))
+        lane.budgets = self._following(lane) if budgets is None else budgets
         if lane.constraints is None or lane.budgets != before:
             lane.constraints = make_constraints(self.instance, lane.budgets, self.energy_model)
-            lane.experts = self._features(lane)
+            lane.experts = expert_features(self.instance, lane.constraints).ravel()
             rows = {row.name: row for row in lane.constraints.rows}
             lane.rows = [rows.get(name) for name in self._shown_rows]
             compiled = lane.constraints.problem
@@ -247,23 +247,6 @@ class SelectionSystem(System):
     def _batch(self) -> Batch:
         return Batch.make(self.lanes, self.width, len(self.rows), self.n_mask)
 
-    def _features(self, lane: _Lane) -> FloatArray:
-        """Per expert: quality and delay share of every category, energy share, idle power, memory, size."""
-        assert lane.constraints is not None
-        constraints, budgets = lane.constraints, lane.budgets
-        _, delay, quality = means(self.instance)
-        categories = len(self.instance.categories)
-        table = np.zeros((self.instance.n, 2 * categories + 4))
-        table[:, :categories] = quality.T
-        if budgets.tau is not None:
-            alone = budgets.t_gate + delay + budgets.t_agg
-            table[:, categories : 2 * categories] = share(alone.T, np.array(budgets.tau))
-        if budgets.E_max is not None:
-            table[:, 2 * categories] = share(constraints.energy + constraints.idle, np.array(budgets.E_max))
-        for i, expert in enumerate(self.instance.experts):
-            table[i, 2 * categories + 1 :] = expert.P_idle, expert.mem_GB, expert.params_B
-        return table.ravel()
-
     def _slack(self, lane: _Lane) -> list[float]:
         """Unused share of energy, of every category's delay, of every limited memory; 1 where there is no budget."""
         return [
@@ -301,7 +284,7 @@ class SelectionSystem(System):
 
     def optimum(self, lane: int = 0) -> Selection:
         """The certified best subset under a lane's budgets; remembered for the last few hundred budgets."""
-        budgets = self._lanes[lane].budgets
+        budgets = self.budgets(lane)
         key = (budgets.E_max, budgets.tau)
         if key not in self._optima:
             if len(self._optima) >= 512:
@@ -347,13 +330,6 @@ class SelectionSystem(System):
         """
         delay = None if all(limit == _NO_LIMIT for limit in tau) else tuple(tau)
         return self._usual().changed(E_max=None if energy == _NO_LIMIT else energy, tau=delay)
-
-
-def share(use: FloatArray, limit: FloatArray) -> FloatArray:
-    """Use over budget, at most `MOST_SHARE`."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio: FloatArray = np.nan_to_num(use / limit, nan=0.0, posinf=MOST_SHARE)
-    return np.minimum(ratio, MOST_SHARE)
 
 
 def violation(constraints: Constraints, subset: int) -> float:

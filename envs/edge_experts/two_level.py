@@ -113,7 +113,7 @@ class ExpertTwoLevelEnv(ScalarFace):
 
     | part | meaning |
     | --- | --- |
-    | `experts` | for each expert: quality and delay over budget of every category, energy over budget, GB, size |
+    | `experts` | for each expert: quality and delay over budget of every category, energy over budget, W, GB, size |
     | `loaded` | 1 for experts that ran in the last epoch |
     | `budget` | logarithm of the energy budget over its base |
     | `steps_left` | unused share of the horizon |

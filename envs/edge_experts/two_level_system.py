@@ -14,12 +14,13 @@ from ..core.errors import InvalidInputError
 from ..core.rng import stream_key, uniform
 from .constraints import Constraints, EnergyModel, make_constraints
 from .costs import means
-from .instance import Budgets, FloatArray, Instance
+from .expert_features import expert_features
+from .instance import Budgets, Instance
 from .monotone import mask_of, members
 from .objective import value_of_quality
 from .optimum import Selection, solve
 from .route_system import prompt_parts
-from .selection_system import share, violation
+from .selection_system import violation
 from .systems import (
     BUDGET_STREAM,
     PROMPT_STREAM,
@@ -122,16 +123,16 @@ class TwoLevelSystem(System):
         self.energy_model: EnergyModel = energy_model
         self.agent_routes = routing == "agent"
         self.horizon = check_horizon(horizon, "epochs")
-        self._energy, self._delay, self._category_quality = means(instance)
+        self._energy, _, quality = means(instance)
         make_constraints(instance, budgets, energy_model)  # says what does not fit
         self._cumulative = np.cumsum(instance.prompts.weight)
         scores = instance.prompts.scores
-        self._scores = self._category_quality[instance.prompts.category] if scores is None else scores
+        self._scores = quality[instance.prompts.category] if scores is None else scores
         self._lanes = [_Lane() for _ in range(lanes)]
         self._seeded = False
         self._optima: dict[float, Selection] = {}
         n, categories = instance.n, len(instance.categories)
-        sizes = {"experts": n * (2 * categories + 3), "loaded": n, "budget": 1, "steps_left": 1}
+        sizes = {"experts": n * (2 * categories + 4), "loaded": n, "budget": 1, "steps_left": 1}
         if self.agent_routes:
             self._head, parts = prompt_parts(instance)
             sizes |= {"selecting": 1} | parts
@@ -157,9 +158,13 @@ class TwoLevelSystem(System):
             level = max(min(level, 2.0 * self.amplitude - level), -2.0 * self.amplitude - level)
         return level
 
-    def _set_budgets(self, lane: _Lane) -> None:
+    def _drifted(self, lane: _Lane) -> Budgets:
+        """The budgets that follow from a lane's seed, episode and epoch."""
         assert self.base.E_max is not None
-        lane.budgets = self.base.model_copy(update={"E_max": self.base.E_max * math.exp(self._level(lane))})
+        return self.base.model_copy(update={"E_max": self.base.E_max * math.exp(self._level(lane))})
+
+    def _set_budgets(self, lane: _Lane) -> None:
+        lane.budgets = self._drifted(lane)
         lane.constraints = make_constraints(self.instance, lane.budgets, self.energy_model)
 
     # --- episodes -----------------------------------------------------------------------------------------------------
@@ -275,22 +280,9 @@ class TwoLevelSystem(System):
     def _batch(self) -> Batch:
         return Batch.make(self.lanes, self.width, len(_ROWS), self.n_mask)
 
-    def _features(self, lane: _Lane) -> FloatArray:
-        """Per expert: quality and delay share of every category, energy share, memory, size."""
-        categories, budgets = len(self.instance.categories), lane.budgets
-        table = np.zeros((self.instance.n, 2 * categories + 3))
-        table[:, :categories] = self._category_quality.T
-        if budgets.tau is not None:
-            alone = budgets.t_gate + self._delay + budgets.t_agg
-            table[:, categories : 2 * categories] = share(alone.T, np.array(budgets.tau))
-        table[:, 2 * categories] = share(self._energy, np.array(budgets.E_max))
-        for i, expert in enumerate(self.instance.experts):
-            table[i, 2 * categories + 1 :] = expert.mem_GB, expert.params_B
-        return table.ravel()
-
     def _show(self, batch: Batch, i: int, lane: _Lane) -> None:
         obs, layout = batch.obs[i], self.layout
-        obs[layout["experts"]] = self._features(lane)
+        obs[layout["experts"]] = expert_features(self.instance, self.constraints_of(i)).ravel()
         for j in members(lane.loaded):
             obs[layout["loaded"].start + j] = 1.0
         obs[layout["budget"]] = self._level(lane)
@@ -323,8 +315,9 @@ class TwoLevelSystem(System):
         return batch
 
     def budgets_of(self, lane: int) -> Budgets:
-        """Budgets of a lane's current epoch."""
-        return self._lanes[lane].budgets
+        """Budgets of a lane's current epoch; before the first reset those of seed 0."""
+        one = self._lanes[lane]
+        return self._drifted(one) if one.constraints is None else one.budgets
 
     def constraints_of(self, lane: int) -> Constraints:
         """What a selection must keep in a lane's current epoch."""
@@ -342,7 +335,7 @@ class TwoLevelSystem(System):
 
     def selection(self, lane: int = 0) -> Selection:
         """The certified best subset under a lane's current budgets."""
-        return self._solved(float(self._lanes[lane].budgets.E_max or 0.0))
+        return self._solved(float(self.budgets_of(lane).E_max or 0.0))
 
     def most_lenient(self) -> Selection:
         """The certified best subset under the most lenient budgets of the drift: no epoch allows a better one."""

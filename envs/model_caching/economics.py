@@ -30,6 +30,7 @@ class Economics:
         reserve: (I,) key-value cache of a full window, GB; 0 where contexts take no memory.
         model: (I,) index of each agent's model.
         reload: (I,) cost of loading the agent's model.
+        unload: (I,) cost of evicting it.
         capacity: memory of the server, GB.
     """
 
@@ -39,6 +40,7 @@ class Economics:
         self.reserve = self.static["kv"] * self.static["window"]
         per_load = params.lambda_MB * 1000.0 * self.size if params.switching == "per_mb" else params.lambda_load
         self.reload: Floats = np.broadcast_to(params.weight_switching * per_load, self.size.shape)
+        self.unload: Floats = params.weight_switching * params.lambda_evict * 1000.0 * self.size
         self.capacity = params.capacity_gb
         twice = params.count_paths == "twice"
         self._work = float(params.paths * (params.paths if twice else 1))

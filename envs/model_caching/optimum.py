@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,49 +26,70 @@ MAX_SLOTS = 1000
 MAX_SEQUENCES = 2_000_000
 
 
-def _variables(economics: Economics, slots: int) -> tuple[int, NDArray[np.int64], NDArray[np.float64]]:
-    """(Loaded things per slot, index of each agent's, cost of loading each): copies, or models where shared."""
-    if economics.params.weights_shared:
-        count = len(economics.params.models)
-        cost = np.zeros(count)
-        cost[economics.model] = economics.reload
-        return count, economics.model.astype(np.int64), cost
-    count = len(economics.size)
-    return count, np.arange(count), economics.reload
+class _Things(NamedTuple):
+    """What is loaded and evicted: every agent's copy, or models where agents share them.
+
+    Attributes:
+        owner: (I,) index of each agent's thing.
+        size: (K,) GB.
+        load: (K,) cost of loading each.
+        evict: (K,) cost of evicting it.
+    """
+
+    owner: NDArray[np.int64]
+    size: NDArray[np.float64]
+    load: NDArray[np.float64]
+    evict: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, economics: Economics) -> _Things:
+        """Those of an instance."""
+        shared = economics.params.weights_shared
+        owner = economics.model.astype(np.int64) if shared else np.arange(len(economics.size))
+        columns = np.zeros((3, len(economics.params.models) if shared else len(owner)))
+        columns[:, owner] = economics.size, economics.reload, economics.unload
+        return cls(owner, *columns)
+
+    def held(self, agents: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """(K,) things of a set of agents."""
+        found = np.zeros(len(self.size), bool)
+        found[self.owner[agents]] = True
+        return found
 
 
 def _programme(
     economics: Economics, savings: NDArray[np.float64], resident: NDArray[np.bool_], time_limit: float
 ) -> tuple[NDArray[np.bool_], float, bool]:
-    """Maximise savings minus loading costs over T slots: (cache (T, I), proven upper bound, solved to optimality).
+    """Maximise savings minus switching over T slots: (cache (T, I), proven upper bound, solved to optimality).
 
     Variables per slot: x of every agent (served here), u of every loadable thing (resident), y (loaded). Constraints:
-    x <= u, y >= u - u before, sizes of u within the memory.
+    x <= u, y >= u - u before, sizes of u within the memory. What is evicted is what was held at first or loaded, and is
+    not held at last.
     """
     from scipy import sparse
     from scipy.optimize import Bounds, LinearConstraint, milp
 
     slots, agents = savings.shape
-    count, owner, cost = _variables(economics, slots)
-    sizes = np.zeros(count)
-    sizes[owner] = economics.size
+    things = _Things.of(economics)
+    owner, count = things.owner, len(things.size)
     n_x, n_u = slots * agents, slots * count
     eye_t = sparse.eye_array(slots, format="csr")
     own = sparse.csr_array((np.ones(agents), (np.arange(agents), owner)), shape=(agents, count))
     before = sparse.kron(sparse.eye_array(slots, k=-1), sparse.eye_array(count), format="csr")
-    resident_things = np.zeros(count)
-    resident_things[owner[resident]] = 1.0
+    first = things.held(resident)
     start = np.zeros(n_u)
-    start[:count] = resident_things
+    start[:count] = first
     nothing = sparse.csr_array((slots, n_u))
     rows = [
         sparse.hstack([sparse.eye_array(n_x), -sparse.kron(eye_t, own), sparse.csr_array((n_x, n_u))]),
         sparse.hstack([sparse.csr_array((n_u, n_x)), sparse.eye_array(n_u) - before, -sparse.eye_array(n_u)]),
-        sparse.hstack([sparse.csr_array((slots, n_x)), sparse.kron(eye_t, sizes[None, :]), nothing]),
+        sparse.hstack([sparse.csr_array((slots, n_x)), sparse.kron(eye_t, things.size[None, :]), nothing]),
     ]
     upper = np.concatenate([np.zeros(n_x), start, np.full(slots, economics.capacity)])
     worth = np.maximum(savings, 0.0).ravel()
-    objective = np.concatenate([-worth, np.zeros(n_u), np.tile(cost, slots)])
+    objective = np.concatenate(
+        [-worth, np.zeros(n_u - count), -things.evict, np.tile(things.load + things.evict, slots)]
+    )
     integrality = np.concatenate([np.zeros(n_x), np.ones(n_u), np.zeros(n_u)])
     solved = milp(
         objective,
@@ -77,11 +98,12 @@ def _programme(
         constraints=LinearConstraint(sparse.vstack(rows, format="csr"), -np.inf, upper),
         options={"time_limit": time_limit, "mip_rel_gap": 1e-4},
     )
-    bound = solved.mip_dual_bound if solved.mip_dual_bound is not None else -float(worth.sum())
+    least = float(solved.mip_dual_bound) if solved.mip_dual_bound is not None else float(objective[objective < 0].sum())
+    most = -least - float(things.evict[first].sum())
     if solved.x is None:
-        return np.zeros(savings.shape, bool), -float(bound), False
+        return np.zeros(savings.shape, bool), most, False
     held = solved.x[n_x : n_x + n_u].reshape(slots, count) > 0.5
-    return held[:, owner], -float(bound), solved.status == 0
+    return held[:, owner], most, solved.status == 0
 
 
 def slot_optimum(
@@ -114,11 +136,10 @@ def slot_optimum(
     cache, saved, _ = _programme(economics, savings, held, TIME_LIMIT)
     base = float((demand.requests * economics.cloud(demand.input)).sum())
     bound = base - saved
-    count, owner, cost = _variables(economics, 1)
-    things = np.zeros((2, count), bool)
-    things[0, owner[held]] = things[1, owner[cache[0]]] = True
-    loads = float(cost[things[1] & ~things[0]].sum())
-    value = base - float(np.maximum(savings, 0.0)[cache].sum()) + loads
+    things = _Things.of(economics)
+    before, after = things.held(held), things.held(cache[0])
+    switching = float(things.load[after & ~before].sum() + things.evict[before & ~after].sum())
+    value = base - float(np.maximum(savings, 0.0)[cache].sum()) + switching
     seconds = time.perf_counter() - start
     return Optimum.certified(
         value,

@@ -188,13 +188,17 @@ class ScriptedPolicy:
         if self.name == "density_memoryless":
             factor, constant = self.numbers
             return factor * requests + constant
+        hidden = self.params.hide_demand
+        if hidden and self._time == 0:
+            return self._mean  # nothing has been shown yet
+        before = self._time - hidden  # slots that were shown earlier
         if self.name == "density_ewma":
             slots, decay = self.numbers
-            decay = min(decay, self._time / (self._time + 1.0))  # the plain mean until there is more than the decay
+            decay = min(decay, before / (before + 1.0))  # the plain mean until there is more than the decay
         else:
-            slots, decay = self.numbers[0] - 1.0, self._time / (self._time + 1.0)
+            slots, decay = self.numbers[0] - 1.0, before / (before + 1.0)
         self._mean = decay * self._mean + (1.0 - decay) * requests
-        now = self._mean if self.params.hide_demand else requests  # what is shown is over already
+        now = self._mean if hidden else requests  # what is shown is over already
         return now + slots * self._mean
 
 
@@ -209,7 +213,7 @@ class _OnDemand:
         self.model: list[int] = economics.model.tolist()
         self.reload: list[float] = economics.reload.tolist()
         self.capacity = economics.capacity
-        self.shared = policy.params.weights_shared
+        self.shared, self.hidden = policy.params.weights_shared, policy.params.hide_demand
         count = len(self.size)
         self.loaded, self.used, self.requested = [0] * count, [0] * count, [0.0] * count
         self.priority, self.inflation = [0.0] * count, 0.0
@@ -244,7 +248,7 @@ class _OnDemand:
         """Whether loading pays: always on demand, with admission within H slots of the running mean."""
         if self.name not in ("admission_lfu", "gdsf"):
             return True
-        mean = self.requested[i] / (time + 1)
+        mean = self.requested[i] / (time + (not self.hidden))  # hidden demand is shown a slot later
         return (demand + (self.numbers[0] - 1.0) * mean) * saving > self.reload[i]
 
     def _make_room(self, i: int, held: set[int], protected: set[int], age: list[float]) -> set[int] | None:

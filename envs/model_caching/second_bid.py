@@ -65,10 +65,13 @@ def modified_second_bid(bids: ArrayLike, rho: ArrayLike) -> tuple[Ints, Floats]:
     factors = np.asarray(rho, np.float64)
     if not (factors >= 1).all():
         raise InvalidInputError.of("rho", "numbers >= 1", rho)
-    price = np.broadcast_to(factors, array.shape) * highest_rival(array)
+    rivals = highest_rival(array)
+    price = np.multiply(
+        factors, rivals, where=rivals > 0, out=np.zeros_like(array)
+    )  # against no rival 0, at any factor
     wins = array > price  # strict, and factors >= 1: never two of them
     winner = np.where(wins.any(-1), np.argmax(wins, -1), CONTRACT)
-    return winner, (price * wins).sum(-1)
+    return winner, np.where(wins, price, 0.0).sum(-1)
 
 
 def myopic_rho(bids: ArrayLike, contract: float) -> Floats:

@@ -22,7 +22,7 @@ from .params import CachingParams
 from .state import allocate
 from .traces import Trace, read_trace
 
-ASSIGNMENT, THINNING, SHARING = 6, 7, 8
+ASSIGNMENT, THINNING, SHARING = 6, 7, 10  # 8 and 9 are the market's
 """Stream numbers of the draws that bind a trace's sessions to agents, that thin it, and that bind them to servers."""
 TRACE_ZIPF = 0.8
 """Exponent of the agents' popularity where a trace names no agent."""

@@ -80,8 +80,6 @@ class ExpertsEnvConfig(_Fields):
             gymnasium.make(self.id, **self.kwargs())
         except InvalidInputError as error:
             raise ValueError(str(error)) from None
-        if self.params().constraints == "cmdp" and self.params().objective != "sum":
-            raise ValueError("objective: must be sum where constraints are reported (cmdp), for training")
         return self
 
     @property

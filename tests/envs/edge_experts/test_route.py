@@ -50,7 +50,8 @@ def random_instance(rng, n=5, prompts=40):
 SETTINGS = (
     {},
     {"k": 2, "dynamic": True, "p_fail": 0.2, "tau": MID},
-    {"k": 3, "aggregation": "best", "quality": "bernoulli", "objective": "per_joule", "constraints": "cmdp"},
+    {"k": 3, "aggregation": "best", "quality": "bernoulli", "objective": "per_joule"},
+    {"k": 3, "aggregation": "best", "quality": "bernoulli", "constraints": "cmdp"},
     {"objective": "per_second", "k": 2, "dynamic": True, "p_fail": 0.3},
     {"hard_budget": True, "energy_budget": 3000.0, "constraints": "cmdp", "tau": MID, "rate": 0.2},
     {"queues": False, "quality": "bernoulli", "dynamic": True, "p_fail": 1.0, "p_repair": 0.5},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.error import ResetNeeded
 
 import edgewise  # noqa: F401  # registers the ids
 from edgewise.envs.core.errors import InvalidInputError
@@ -170,6 +171,19 @@ def test_bad_options_of_a_reset_are_refused(instance, options, words):
     assert env.budgets == before  # what was refused leaves nothing behind
 
 
+@pytest.mark.parametrize("name", [SELECT, TWO])
+def test_before_the_first_reset_the_optimum_is_that_of_seed_0(name, instance):
+    env, other = (gymnasium.make(name, instance=instance).unwrapped for _ in range(2))
+    other.reset(seed=0)
+    assert env.selection().solution.subset == other.selection().solution.subset != ()
+    assert env.optimum().value == other.optimum().value
+    with pytest.raises(ResetNeeded):  # asking has begun no episode
+        env.step(env.action_space.sample())
+    env.reset(seed=3)
+    other.reset(seed=3)
+    assert env.selection().solution.subset == other.selection().solution.subset
+
+
 def test_the_optimum_can_be_reported(instance):
     env = gymnasium.make(SELECT, instance=instance, report_optimum=True).unwrapped
     _, info = env.reset(seed=4)
@@ -277,7 +291,12 @@ def test_damaged_states_are_refused(instance, id, name, bad):
     env = gymnasium.make(id, instance=instance).unwrapped
     env.reset(seed=0)
     state = env.get_state()
-    with pytest.raises(InvalidInputError, match=r"state|E_max"):
-        env.set_state(state | {name: np.array([bad], state[name].dtype)})
-    with pytest.raises(InvalidInputError, match="state"):
-        env.set_state({})
+    other = gymnasium.make(id, instance=instance).unwrapped
+    other.reset(seed=5)
+    before = other.get_state()
+    damaged = state | {name: np.array([bad], state[name].dtype)}
+    for wrong in (damaged, {}, {key: value for key, value in state.items() if key != "over"}):
+        with pytest.raises(InvalidInputError, match=r"state|E_max"):
+            other.set_state(wrong)
+        for key, value in other.get_state().items():
+            np.testing.assert_array_equal(value, before[key])

@@ -14,8 +14,8 @@ from edgewise.envs.model_caching.params import CachingParams
 from edgewise.envs.model_caching.policies import POLICIES, ScriptedPolicy
 from edgewise.envs.model_caching.simulate import run_policy
 from edgewise.envs.model_caching.simulator import Simulator
-from edgewise.envs.model_caching.state import COST
-from edgewise.envs.model_caching.workload import Workload
+from edgewise.envs.model_caching.state import COST, EVICTIONS
+from edgewise.envs.model_caching.workload import Demand, Workload
 
 TINY = {"n_agents": 3, "n_gpus": 14, "total_demand": 4.0}
 
@@ -41,6 +41,31 @@ def test_the_knapsack_is_the_best_of_all_subsets_and_shares(settings):
         best = simulator.step(cache.astype(np.int8), share.astype(np.float64)).out[COST].min()
         assert found.value == pytest.approx(best, rel=1e-9)
         assert found.bound == pytest.approx(best, rel=1e-4)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_knapsack_pays_for_what_it_evicts(shared):
+    """Every cache set after one that is held already, run in the simulator."""
+    paid = 0
+    for seed in range(8):
+        fields = {"n_agents": 4, "n_gpus": 14, "total_demand": 6.0, "lambda_MB": 5e-6, "lambda_evict": 5e-6}
+        params = CachingParams.make("section14", weights_shared=shared, instance_seed=seed, **fields)
+        caches = np.array(list(itertools.product((0, 1), repeat=4)), np.int8)
+        simulator = Simulator(params, len(caches), horizon=2)
+        simulator.seed(np.full(len(caches), seed, np.uint64))
+        simulator.reset()
+        first = np.tile(np.array([1, 1, 0, 0], np.int8), (len(caches), 1))
+        simulator.step(first, np.ones(first.shape))
+        held, kappa = (simulator.world.agent[0][name].copy() for name in ("cache", "kappa"))
+        demand = Demand._make(column[1:2] for column in Workload(params, 2).episode(seed))
+        found = slot_optimum(params, demand, held > 0, kappa)
+        out = simulator.step(caches, np.ones(caches.shape)).out
+        assert found.value == pytest.approx(out[COST].min(), rel=1e-9)
+        assert found.bound == pytest.approx(out[COST].min(), rel=1e-4)
+        paid += out[EVICTIONS, out[COST].argmin()] > 0
+        bound = horizon_bound(params, Workload(params, 4).episode(seed)).bound
+        assert bound <= exhaustive(params, seed, 4).value + 1e-9
+    assert paid > 0
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -194,7 +194,7 @@ def test_what_the_family_lacks_is_refused(env, request_, message):
         (SELECT | {"rate": 1.0}, "masked_ppo", "rate: is not for"),
         (ROUTE | {"reveal_gain": True}, "masked_ppo", "reveal_gain: is not for"),
         (ROUTE | {"constraints": "cmdp"}, "masked_ppo", "must be one of lagrangian_ppo"),
-        (ROUTE | {"constraints": "cmdp", "objective": "per_joule"}, "lagrangian_ppo", "objective: must be sum"),
+        (ROUTE | {"constraints": "cmdp", "objective": "per_joule"}, "lagrangian_ppo", "objective must be sum"),
         (ROUTE, "lagrangian_ppo", "must be one of"),
         (ROUTE | {"objective": "per_joule"}, "masked_ppo", "must be one of fractional_d3qn_ddpg, fractional_ppo"),
         (SELECT, "fractional_ppo", "must be one of masked_ppo"),
