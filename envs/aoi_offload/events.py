@@ -9,8 +9,9 @@ import math
 
 import numpy as np
 
+from ..core.jit import inlined
 from ..core.rng import device_key
-from .queueing import AUTHORS, DEADLINE, NO_DROP, inlined, join, leave, next_event, set_timer, unit_service
+from .queueing import AUTHORS, DEADLINE, NO_DROP, join, leave, next_event, set_timer, unit_service
 from .scripted import scripted_server, scripted_wait
 from .state import (
     AGE,

@@ -13,10 +13,11 @@ import math
 
 import numpy as np
 
+from ..core.jit import compiled, inlined
 from ..core.prefetch import prefetch
 from ..core.rng import POLICY, SERVICE, device_key, episode_key
 from .events import advance, decide, observe, price
-from .queueing import DEADLINE, compiled, inlined, join, next_event, set_timer, unit_service
+from .queueing import DEADLINE, join, next_event, set_timer, unit_service
 from .state import (
     DROP,
     GENERATE,

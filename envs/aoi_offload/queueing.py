@@ -11,14 +11,13 @@ from typing import Any
 import numba
 import numpy as np
 
+from ..core.jit import inlined
 from ..core.rng import device_key, uniform
 from .state import DROP, EDGE_DONE, GROUP, NOBODY, OUTSIDE, ROOT, first_leaf
 
 _EXPONENTIAL, _LOGNORMAL, _DETERMINISTIC, _HYPEREXP = range(4)
 NO_DROP, AUTHORS, CUTOFF, DEADLINE = range(4)
 
-compiled: Any = numba.njit(cache=True, error_model="numpy", nogil=True)
-inlined: Any = numba.njit(forceinline=True, cache=True, error_model="numpy")
 _MINIMUM = {"nnan", "nsz", "reassoc"}  # no timer is NaN: lets a minimum vectorise
 _scan: Any = numba.njit(forceinline=True, cache=True, fastmath=_MINIMUM)
 

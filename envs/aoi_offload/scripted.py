@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from .queueing import compiled, inlined, pick, policy_uniform
+from ..core.jit import compiled, inlined
+from .queueing import pick, policy_uniform
 from .state import EDGE_UNIFORM, FIXED, JSQ, JSQ_UNLESS, LOCAL, PGOA, SERVER, UNIFORM, UNIFORM_WAIT
 
 

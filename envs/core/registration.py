@@ -31,6 +31,8 @@ _ENTRY_POINTS = {
 _GAMES = {
     ("aec", "edgewise/AoIOffloadGame-v0"): f"{_AOI}.game:aec_env",
     ("parallel", "edgewise/AoIOffloadGame-v0"): f"{_AOI}.game:parallel_env",
+    ("aec", "edgewise/ModelCaching-v0"): f"{_CACHING}.game:aec_env",
+    ("parallel", "edgewise/ModelCaching-v0"): f"{_CACHING}.game:parallel_env",
 }
 
 

@@ -15,10 +15,10 @@ from typing import Any
 import numba
 import numpy as np
 
-_OPTIONS: dict[str, Any] = {"cache": True, "error_model": "numpy", "nogil": True}
+from ..core.jit import OPTIONS, compiled
+
 _FREE_ORDER: dict[str, Any] = {"fastmath": {"reassoc", "nsz", "nnan", "contract"}}  # sums may be vectorised
-compiled: Any = numba.njit(**_OPTIONS)
-_sums: Any = numba.njit(**_OPTIONS | _FREE_ORDER)
+_sums: Any = numba.njit(**OPTIONS | _FREE_ORDER)
 
 OUT, UNDECIDED, IN = range(3)
 """States of an expert in a box."""

@@ -7,15 +7,10 @@ The scalar and the batched environment call the same functions with 1 or L lanes
 from __future__ import annotations
 
 import math
-from typing import Any
 
-import numba
-
+from ..core.jit import compiled, inlined
 from ..core.rng import device_key, episode_key, stream_key, uniform
 from .systems import ARRIVAL_STREAM, OUTAGE_STREAM, PROMPT_STREAM, QUALITY_STREAM
-
-compiled: Any = numba.njit(cache=True, error_model="numpy", nogil=True)
-inlined: Any = numba.njit(forceinline=True, cache=True, error_model="numpy")
 
 SUM, PER_JOULE, PER_SECOND = range(3)
 NO_CONSTRAINTS, PENALTY, CMDP = range(3)

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.jit import compiled
 from ..core.rng import device_key, episode_key, uniform
-from .market_kernel import Floats, Ints, buyer_price, compiled, last_tick, mcafee, seller_price
+from .market_kernel import Floats, Ints, buyer_price, last_tick, mcafee, seller_price
 
 VALUATION = 2
 """Stream number of values and costs; buyers are its devices 0 to n - 1, sellers come behind."""
@@ -96,13 +97,15 @@ STATE_FIELDS = World._fields[:-1]
 @compiled
 def _buyer_price(w: World, units: int) -> float:
     tick = w.params[0]["tick"]
-    return buyer_price(units, last_tick(tick, 0.0, 1.0), tick, 0.0, 1.0)
+    price: float = buyer_price(units, last_tick(tick, 0.0, 1.0), tick, 0.0, 1.0)
+    return price
 
 
 @compiled
 def _seller_price(w: World, units: int) -> float:
     tick = w.params[0]["tick"]
-    return seller_price(units, last_tick(tick, 0.0, 1.0), tick, 0.0, 1.0)
+    price: float = seller_price(units, last_tick(tick, 0.0, 1.0), tick, 0.0, 1.0)
+    return price
 
 
 # --- acceptances ------------------------------------------------------------------------------------------------------

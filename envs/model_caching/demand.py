@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import math
 
-import numba
-
+from ..core.jit import compiled, inlined
 from ..core.rng import device_key, episode_key, uniform
 from .state import BURST, DEMAND, MARKOV, POPULARITY, TRACE, World
-
-compiled = numba.njit(cache=True, error_model="numpy")
-inlined = numba.njit(forceinline=True, cache=True, error_model="numpy")
 
 LEAST = 1e-18
 """Tails of a Poisson law below this weigh nothing in double precision."""

@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..core.errors import InvalidInputError
+from ..core.jit import compiled
 from . import market_kernel as kernel
 from .market import VARIANTS, Clocks, stops
-from .market_kernel import NEVER, Floats, Ints, compiled
+from .market_kernel import NEVER, Floats, Ints
 
 _CROSSING, _ALTERNATING = VARIANTS.index("crossing"), VARIANTS.index("alternating")
 _NOBODY = -1

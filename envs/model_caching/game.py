@@ -114,7 +114,7 @@ class ModelCachingParallel(ParallelEnv):
 
         Args:
             seed: gives server n the seed s + n; without one the next episode of the current seeds follows.
-            options: not used.
+            options: not used (PettingZoo's own tests give some).
 
         Raises:
             InvalidInputError: seed is not an integer in [0, 2^64).

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 
-from .demand import compiled, draw_demand, inlined, start_demand
+from ..core.jit import compiled, inlined
+from .demand import draw_demand, start_demand
 from .projection_kernel import price_requests, project
 from .state import (
     ACCURACY_COST,

@@ -7,23 +7,14 @@ stands at ``high - t * tick``, the sellers' at ``low + t * tick``, and at the la
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.jit import compiled
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-_F = TypeVar("_F", bound=Callable[..., Any])
-
-
-def compiled(function: _F) -> _F:
-    """Compile a function with numba, keeping its type."""
-    return cast(_F, numba.njit(cache=True, error_model="numpy", nogil=True)(function))
-
 
 NEVER = -1
 """Stop tick of an agent whose clock never reaches its value."""
@@ -104,7 +95,7 @@ def seller_stops(costs: Floats, tick: float, low: float, high: float, ticks: Int
 def last_uncrossed(tick: float, low: float, high: float) -> int:
     """Last tick at which the synchronized clocks have not crossed; `NEVER` if they open crossed."""
     last = last_tick(tick, low, high)
-    t = last // 2
+    t: int = last // 2
     while t < last and buyer_price(t + 1, last, tick, low, high) >= seller_price(t + 1, last, tick, low, high):
         t += 1
     while t >= 0 and buyer_price(t, last, tick, low, high) < seller_price(t, last, tick, low, high):

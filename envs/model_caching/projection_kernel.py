@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .demand import inlined
+from ..core.jit import inlined
 from .state import CLIP, ENERGY, EVICT_ON_OVERFLOW
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .demand import compiled
+from ..core.jit import compiled
 
 
 @compiled
