@@ -114,5 +114,6 @@ def load_config(name: str, overrides: dict[str, Any] | None = None) -> TrainConf
 
 
 def to_yaml(config: TrainConfig) -> str:
-    """The YAML twin of a configuration: fields that hold None are left out; reading it gives an equal configuration."""
-    return yaml.safe_dump(config.model_dump(mode="json", exclude_none=True), sort_keys=False)
+    """The YAML twin of a configuration: fields left at None are left out; reading it gives an equal configuration."""
+    found = config.model_dump(mode="json", exclude_none=True)
+    return yaml.safe_dump(found | {"env": config.env.model_dump(mode="json")}, sort_keys=False)

@@ -10,6 +10,7 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
 from ...envs.core.errors import InvalidInputError
+from ...envs.core.vector_wrappers import columns
 from .callbacks import with_first
 from .vec_env import MaskedVecEnv, StepArrays
 
@@ -58,7 +59,8 @@ class ConstrainedVecEnv(MaskedVecEnv):
         return observation, np.asarray(reward - self._charge, np.float32), ended, infos
 
     def _arrays(self, info: dict[str, Any], *ends: NDArray[np.bool_]) -> StepArrays:
-        use = np.stack([info["constraint_costs"][name] for name in self.names], axis=1) / self._share
+        costs = columns(info, "constraint_costs")
+        use = np.stack([costs[name] for name in self.names], axis=1) / self._share
         self.use += use.sum(axis=0)
         self.steps_counted += len(use)
         self._charge = use @ self.prices

@@ -38,6 +38,23 @@ def column(infos: Mapping[str, Any], key: str) -> npt.NDArray[Any]:
     return values
 
 
+def columns(infos: Mapping[str, Any], key: str) -> dict[str, npt.NDArray[Any]]:
+    """The values of an info's inner dict by name, each as `column` finds it.
+
+    Raises:
+        InvalidInputError: the key is missing.
+    """
+    if key not in infos:
+        raise missing_key(key)
+    final = infos.get("final_info")
+    ends = {
+        "final_info": final.get(key) if isinstance(final, dict) else None,
+        "_final_info": infos.get("_final_info", False),
+    }
+    names = [name for name in infos[key] if not name.startswith("_")]
+    return {name: column({name: infos[key][name]} | ends, name) for name in names}
+
+
 class _PricedVector(VectorWrapper, gym.utils.RecordConstructorArgs):
     """Follows which lanes reset in this step, and replaces the rewards of the others."""
 

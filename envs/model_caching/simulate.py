@@ -141,7 +141,7 @@ def play_slots(
         demands = [workload.episode(seed, number) for seed, number in episodes]
     policy.reset(demands)
     buffers = simulator.reset()
-    for _ in range(int(np.ceil(horizon))):
+    for _ in range(int(horizon)):
         action = policy(buffers.obs)
         simulator.step(action["cache"], action["local_share"].astype(np.float64), buffers=buffers)
         yield buffers.out

@@ -76,8 +76,8 @@ class Simulator:
     def __init__(
         self, params: CachingParams, lanes: int = 1, *, horizon: float = 100.0, share_trace: bool = False
     ) -> None:
-        if isinstance(horizon, bool) or not isinstance(horizon, float | int) or not horizon > 0:
-            raise InvalidInputError.of("horizon", "a positive number of slots", horizon)
+        if isinstance(horizon, bool) or not isinstance(horizon, float | int) or not horizon >= 1 or horizon % 1 != 0:
+            raise InvalidInputError.of("horizon", "a whole number of slots, at least 1", horizon)
         shared = share_trace and params.workload == "trace"
         if shared:
             trace: Slots | None = shared_slots(params, horizon, lanes)

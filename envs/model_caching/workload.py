@@ -62,10 +62,10 @@ class Workload:
     """
 
     def __init__(self, params: CachingParams, horizon: float = 100.0) -> None:
-        if not 0 < horizon <= MAX_SLOTS:
-            raise InvalidInputError.of("horizon", f"a number of slots in (0, {MAX_SLOTS}]", horizon)
+        if not 1 <= horizon <= MAX_SLOTS or horizon % 1 != 0:
+            raise InvalidInputError.of("horizon", f"a whole number of slots in [1, {MAX_SLOTS}]", horizon)
         trace = load_slots(params, horizon) if params.workload == "trace" else None
-        self.params, self.slots = params, int(np.ceil(horizon))
+        self.params, self.slots = params, int(horizon)
         self._world = allocate(params, 1, float(horizon), trace)
 
     def episode(self, seed: int, number: int = 0) -> Demand:

@@ -39,8 +39,9 @@ def same_run(config: TrainConfig, folder: Path) -> RunFolder:
         CheckpointError: it has another one, or there is no run.
     """
     run = open_run(folder)
-    if run.config != config:
-        field = _first_difference(run.config.model_dump(), config.model_dump())
+    old, new = run.config.model_dump(), config.model_dump()
+    if old != new:
+        field = _first_difference(old, new)
         raise CheckpointError(
             f"{folder}: holds a run with another configuration ({field}); choose another folder or delete it"
         )

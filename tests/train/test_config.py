@@ -10,7 +10,7 @@ from edgewise.envs.aoi_offload.params import AoIParams
 from edgewise.envs.core.errors import InvalidInputError
 from edgewise.train.config import TrainConfig, load_config, to_yaml
 from edgewise.train.config_io import apply_overrides, packaged, parse_overrides, read_yaml, split_overrides, validate
-from edgewise.train.environments import AoIEnvConfig
+from edgewise.train.environments import AoIEnvConfig, CachingEnvConfig
 
 BASE: dict[str, Any] = {
     "name": "base",
@@ -141,6 +141,24 @@ def test_fields_left_out_keep_the_preset() -> None:
     assert env.params() == AoIParams.make("heterogeneous", z_max=2.0)
     assert env.kwargs()["z_max"] == 2.0
     assert "edge_ghz" not in env.kwargs()
+
+
+def test_none_is_a_value_where_the_environment_has_it(tmp_path: Path) -> None:
+    given = {"env.total_demand": None, "env.agent_demand": 3.0, "env.beta": None, "env.alpha": None}
+    config = load_config("model_caching/drift_gru", given)
+    assert isinstance(config.env, CachingEnvConfig)
+    params = config.env.params()
+    assert (params.mean_demand, params.alpha, params.beta) == (60.0, None, None)
+    assert config.env.kwargs()["total_demand"] is None
+    (tmp_path / "again.yaml").write_text(to_yaml(config))
+    again = (load_config(str(tmp_path / "again.yaml")), TrainConfig.model_validate(config.model_dump(mode="json")))
+    for read in again:
+        assert isinstance(read.env, CachingEnvConfig)
+        assert read.env.params() == params
+    plain = load_config("model_caching/drift_gru").env
+    assert "alpha" not in plain.model_dump()
+    with pytest.raises(InvalidInputError, match=r"env.n_gpus"):
+        load_config("model_caching/drift_gru", {"env.n_gpus": None})
 
 
 def test_no_edge_node_can_be_asked_for() -> None:

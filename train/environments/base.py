@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, create_model, model_serializer
 
 
 class Section(BaseModel):
@@ -36,8 +36,18 @@ class EnvSection(Section):
         raise NotImplementedError
 
     def given(self, model: type[BaseModel]) -> dict[str, Any]:
-        """The fields of a physical model that were given, that is, are not None here."""
-        return {name: getattr(self, name) for name in model.model_fields if getattr(self, name, None) is not None}
+        """The fields of a physical model that were given; one may have been given as None."""
+        own = type(self).model_fields
+        return {name: getattr(self, name) for name in model.model_fields if name in own and self._is_given(name)}
+
+    def _is_given(self, name: str) -> bool:
+        return name in self.model_fields_set or getattr(self, name) is not None
+
+    @model_serializer(mode="wrap")
+    def _without_the_rest(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what was not given: read again, a None would be one that was."""
+        fields: dict[str, Any] = handler(self)
+        return {name: value for name, value in fields.items() if value is not None or name in self.model_fields_set}
 
 
 def optional_fields(model: type[BaseModel], leave_out: frozenset[str] = frozenset()) -> type[EnvSection]:

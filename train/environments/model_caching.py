@@ -32,7 +32,7 @@ class CachingEnvConfig(_Fields):
     mode: Literal["paper_literal", "calibrated", "modern"] = Field(
         default="calibrated", description="physics and prices"
     )
-    horizon: float = Field(default=100.0, gt=0, le=1e9, description="[slot] length of an episode")
+    horizon: float = Field(default=100.0, ge=1, le=1e9, multiple_of=1, description="[slot] length of an episode")
 
     @model_validator(mode="after")
     def _physics(self) -> CachingEnvConfig:

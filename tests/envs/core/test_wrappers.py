@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgewise.envs.core.errors import InvalidInputError
-from edgewise.envs.core.vector_wrappers import VectorFlatHybridAction, VectorRateReward, VectorRatioReward
+from edgewise.envs.core.vector_wrappers import (
+    VectorFlatHybridAction,
+    VectorRateReward,
+    VectorRatioReward,
+    column,
+    columns,
+)
 from edgewise.envs.core.wrappers import FlatHybridAction, RateReward, RatioReward
 
 DURATIONS = (0.5, 2.0, 7.0)
@@ -305,3 +311,24 @@ def test_wrapped_environments_pickle():
     env = pickle.loads(pickle.dumps(RatioReward(FlatHybridAction(Scripted()), [1.0, 2.0])))  # noqa: S301
     env.reset(seed=0)
     assert env.step(np.zeros(4))[1] == -(3.0 - 2.0 * 0.5)
+
+
+@pytest.mark.parametrize("entry", ["vector_entry_point", "sync"])
+def test_rows_and_inner_dicts_of_an_ending_step_are_the_transitions(entry):
+    """Under SAME_STEP Gymnasium's own vector environment reports the new episode, and the old one in final_info."""
+    same = {"autoreset_mode": AutoresetMode.SAME_STEP}
+    wrapped = {"vectorization_mode": entry, **(same if entry == "vector_entry_point" else {"vector_kwargs": same})}
+    caches = gym.make_vec("edgewise/ModelCaching-v0", 2, **wrapped, horizon=3)
+    routes = gym.make_vec("edgewise/ExpertRoute-v0", 2, **wrapped, horizon=3, constraints="cmdp", rate=5.0)
+    for venv in (caches, routes):
+        venv.reset(seed=0)
+    for step in range(6):
+        info = caches.step(caches.action_space.sample())[-1]
+        cost = column(info, "cost")
+        assert (cost > 0).all()
+        np.testing.assert_allclose(column(info, "cost_by_agent").sum(axis=1), cost)
+        info = routes.step(np.zeros(2, int))[-1]
+        used = columns(info, "constraint_costs")
+        assert list(used) == ["energy", "delay"]
+        np.testing.assert_array_equal(used["energy"], column(info, "energy_J"))
+        assert (used["energy"] > 0).all(), step
