@@ -6,7 +6,12 @@ import random
 from typing import Any
 
 import numpy as np
-import torch
+
+from ..envs.core.extras import require
+
+require("torch", "sb3")
+
+import torch  # noqa: E402
 
 
 def get_generators() -> dict[str, Any]:

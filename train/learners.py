@@ -18,10 +18,12 @@ class Policy(Protocol):
     """A deterministic trained policy."""
 
     def act(self, observation: NDArray[np.float32]) -> dict[str, Any]:
-        """Decide for one observation (D,) or a batch (n, D): ``{"server", "wait"}``, waits (1,) or (n, 1) in seconds.
+        """Decide for one observation (D,) or a batch (n, D).
 
-        Policies of one device read plain observations, D = 4 + N; those of a game read the event stream's, whose column
-        0 is the device's index, D = 5 + N.
+        Of age-minimal offloading: ``{"server", "wait"}``, waits (1,) or (n, 1) in seconds; policies of one device read
+        plain observations, D = 4 + N, those of a game the event stream's, whose column 0 is the device's index,
+        D = 5 + N. Of model caching: ``{"cache", "local_share"}``. Policies on edge experts also take the mask of
+        allowed actions and give ``{"action"}``.
         """
 
 

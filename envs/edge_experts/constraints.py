@@ -166,9 +166,7 @@ def _typical_delay(delay: FloatArray, shares: FloatArray, budgets: Budgets, subs
     if budgets.statistic == "mean":
         typical = float(shares @ slowest)
     else:
-        order = np.argsort(slowest)
-        reached = np.searchsorted(np.cumsum(shares[order]), 0.95 - SLACK)
-        typical = float(slowest[order[min(int(reached), len(order) - 1)]])
+        typical = float(np.quantile(slowest, 0.95 - SLACK, weights=shares, method="inverted_cdf"))
     return budgets.t_gate + typical + budgets.t_agg * len(chosen)
 
 

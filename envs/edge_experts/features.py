@@ -32,8 +32,9 @@ def _buckets(text: str) -> np.ndarray:
 
 
 def hashed_features(texts: Sequence[str], dimensions: int = 128) -> FloatArray:
-    """Features (M, min(dimensions, M)) of M texts: TF-IDF of hashed 2- to 4-grams on their leading singular vectors.
+    """Features of M texts: TF-IDF of hashed 2- to 4-grams on their leading singular vectors.
 
+    Shape (M, at most `dimensions` and at most M - 1).
     Deterministic; the vectors depend on all texts given, so training and test prompts are transformed together.
     """
     from scipy.sparse import csr_matrix

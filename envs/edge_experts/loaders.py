@@ -129,12 +129,14 @@ def _score(text: Any, where: str) -> float:
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:
-    csv.field_size_limit(2**24)
+    usual = csv.field_size_limit(2**24)  # of the process: prompts are long
     try:
         with path.open(newline="", encoding="utf-8") as file:
             yield from csv.DictReader(file)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InvalidInputError(f"{path}: not a readable CSV file ({error})") from None
+    finally:
+        csv.field_size_limit(usual)
 
 
 def _files(path: str | Path, pattern: str) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 
+import gymnasium
 import numpy as np
 import pytest
 
@@ -12,7 +13,17 @@ from edgewise.envs.core.errors import InvalidInputError
 from edgewise.envs.edge_experts.costs import category_means, costs
 from edgewise.envs.edge_experts.files import load, save
 from edgewise.envs.edge_experts.hardware import ORIN_DECODE, ORIN_PREFILL, PowerRamp
-from edgewise.envs.edge_experts.instance import DecodeFit, Instance, PrefillFit, Prompts
+from edgewise.envs.edge_experts.instance import (
+    Budgets,
+    DecodeFit,
+    DecodeRate,
+    Expert,
+    Instance,
+    Link,
+    PrefillFit,
+    PrefillRate,
+    Prompts,
+)
 from edgewise.envs.edge_experts.synthetic import section9, synthetic
 
 
@@ -205,3 +216,50 @@ def test_infinite_budgets_are_refused(instance):
         instance.with_budgets(E_max=math.inf)
     with pytest.raises(InvalidInputError, match="did you mean 'E_max'"):
         instance.with_budgets(E_maxx=1.0)
+
+
+@pytest.fixture(scope="module")
+def by_hand() -> Instance:
+    """Two prompts of two categories on two experts: 400 tokens in and 100 out, 1 000 in and 50 out."""
+    slow = Expert(
+        id="slow", device="a", params_B=1.0, mem_GB=2.0, P_pre=20.0, P_dec=30.0,
+        prefill=PrefillRate(tok_s=1000.0), decode=DecodeRate(tok_s=10.0), link=Link(rtt=0.2, up=3200.0, down=1600.0),
+    )  # fmt: skip
+    other = {"id": "fast", "device": "b", "decode": DecodeRate(tok_s=100.0), "link": Link(rtt=0.0)}
+    fast = slow.model_copy(update=other)
+    prompts = Prompts.make(
+        category=[0, 1], I=[400, 1000], O=[100, 50], Q=[[0.3, 0.9], [0.4, 0.2]], n_categories=2, phi=[[0.5], [-0.5]],
+        scores=[[1.0, 2.0], [3.0, 4.0]],
+    )  # fmt: skip
+    return Instance((slow, fast), ("short", "long"), prompts, Budgets(t_gate=0.25, t_agg=0.5))
+
+
+def test_delays_and_energies_by_hand(by_hand):
+    found = costs(by_hand)
+    assert found.upload[:, 0] == pytest.approx([0.1 + 32 * 400 / 3200, 0.1 + 32 * 1000 / 3200])
+    assert found.download[:, 0] == pytest.approx([0.1 + 32 * 100 / 1600, 0.1 + 32 * 50 / 1600])
+    assert found.upload[:, 1] == pytest.approx([32 * 400 / 20e6, 32 * 1000 / 20e6])
+    prefill = np.array([0.41, 1.01])  # 10 ms beside the rate
+    assert found.prefill == pytest.approx(np.stack([prefill, prefill], 1))
+    assert found.decode == pytest.approx(np.array([[10.0, 1.0], [5.0, 0.5]]))
+    assert found.energy == pytest.approx(20.0 * found.prefill + 30.0 * found.decode)
+    assert found.delay[0, 0] == pytest.approx(4.1 + 0.41 + 10.0 + 2.1)
+
+
+def test_a_routers_observation_and_step_by_hand(by_hand):
+    env = gymnasium.make("edgewise/ExpertRoute-v0", instance=by_hand, queues=False, tau=(10.0, 1.0)).unwrapped
+    obs, _ = env.reset(seed=0)
+    for _ in range(12):
+        part = {name: obs[where].tolist() for name, where in env.layout.items()}
+        x = part["category"].index(1.0)  # prompt 0 is short, prompt 1 long
+        prompts = by_hand.prompts
+        assert part["phi"] == [[0.5], [-0.5]][x]
+        assert part["tokens"] == pytest.approx([math.log1p([400, 1000][x]), math.log1p([100, 50][x])], rel=1e-6)
+        assert part["score"] == [[1.0, 2.0], [3.0, 4.0]][x]
+        obs, reward, _, _, info = env.step(0)
+        delay = 0.25 + costs(by_hand).delay[x, 0] + 0.5
+        late = max(delay - [10.0, 1.0][x], 0.0) / [10.0, 1.0][x]
+        joules = costs(by_hand).energy[x, 0] + 0.1  # and the gate
+        unit = float(np.median(costs(by_hand).energy.mean(axis=0)))
+        assert info["delay_s"] == pytest.approx(delay)
+        assert reward == pytest.approx(prompts.Q[x, 0] - 0.1 * joules / unit - 1.0 * late, rel=1e-6)
