@@ -44,16 +44,13 @@ REMEDIES: dict[str, dict[str, Any]] = {
     "inner rate 4": {"learner.eta_base": 4.0},
     # Retention per slot as packaged: forgetting is per mini-batch.
     "a base per slot": {"learner.minibatch": 1, "learner.forgetting": 0.16},
-    "a base per 20 slots": {"learner.minibatch": 20, "learner.forgetting": 0.97},
     "compares its views": {"learner.inner_loss": "ttt"},
-    "restores observations": {"learner.inner_loss": "obs_reconstruction"},
     "never forgets": {"learner.forgetting": 0.0},
     "outer loss restores the observation": {"learner.predict_next": False},
     "TTT-MLP": {"learner.layer": "mlp"},
-    "two layers of width 64": {"learner.layers": 2, "learner.width": 64},
 }
-"""What may be changed where adapting does not pay. All but the last two are of the size of T2DRL's network."""
-_LARGER = ("TTT-MLP", "two layers of width 64")
+"""What may be changed where adapting does not pay. All but the last are of the size of T2DRL's network."""
+_LARGER = ("TTT-MLP",)
 
 PARTS = (
     Part(
