@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from .estimates import Estimate
 
@@ -68,3 +70,10 @@ def compared(difference: float) -> str:
     if abs(difference) < 5e-5:
         return "level with"
     return f"{signed(abs(difference)).removeprefix('+')} {'above' if difference > 0 else 'below'}"
+
+
+def revision(git: Any) -> str:
+    """A revision of the source in words, from what `git_revision` records."""
+    if not isinstance(git, Mapping) or "commit" not in git:
+        return "not a source checkout"
+    return f"{git['commit']}{' with local changes' if git.get('changed') else ''}"

@@ -15,7 +15,7 @@ from ..envs.core.extras import require
 from ..train import atomic
 from ..train.run_folder import RunFolder, open_run, read_metrics
 from . import families, results
-from .formats import NOTHING
+from .formats import NOTHING, revision
 from .pages import fill
 from .results import AnyEvaluation
 
@@ -100,22 +100,16 @@ def _flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:
     return [(prefix, ", ".join(map(str, value)) if isinstance(value, list) else str(value))]
 
 
-def _revision(git: Any) -> str:
-    if not isinstance(git, dict) or "commit" not in git:
-        return "not a source checkout"
-    return f"{git['commit']}{' with local changes' if git.get('changed') else ''}"
-
-
 def _provenance(run: RunFolder, evaluation: AnyEvaluation, added: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Where the numbers come from: revisions, seeds, versions, hardware, commands."""
     record, unit = run.record, run.config.env.time_unit
     pairs = [
         ("trained", str(record.get("created", NOTHING))),
         ("training command", shlex.join(map(str, record.get("command", [])))),
-        ("training revision", _revision(record.get("git"))),
+        ("training revision", revision(record.get("git"))),
         ("evaluated", evaluation.created),
         ("evaluation command", shlex.join(evaluation.command)),
-        ("evaluation revision", _revision(evaluation.git)),
+        ("evaluation revision", revision(evaluation.git)),
         ("checkpoint", evaluation.checkpoint),
         (
             "evaluation seeds",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...envs.core.errors import InvalidInputError
+from ..study.checks import check_seeds
 from .evaluation import BUDGETS, evaluate_caching, repeat_of, result_of, score_caching
 from .results import CachingEvaluation
 
@@ -25,9 +26,7 @@ def check(config: TrainConfig, request: Request) -> None:
     """Refuse what only a game has, and a number of episodes out of range."""
     if request.nash:
         raise InvalidInputError("--exploitability needs a game, in which all devices learn; here one server does")
-    seeds = request.seeds
-    if seeds is not None and (isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= _MOST_SEEDS):
-        raise InvalidInputError.of("seeds", f"an integer in [1, {_MOST_SEEDS}]", seeds)
+    check_seeds(request.seeds, _MOST_SEEDS)
 
 
 def evaluate(policy: Policy, config: TrainConfig, request: Request) -> CachingEvaluation:

@@ -11,6 +11,7 @@ from ...envs.core.errors import InvalidInputError
 from ...envs.core.seeding import SeedTree
 from ...train.environments import ExpertsEnvConfig
 from ...train.run_folder import git_revision
+from ..study.checks import check_seeds
 from .epochs import EPOCHS, compare_epochs, score_epochs
 from .results import ExpertsEvaluation
 from .routing import compare_routing, default_decisions, score_routing
@@ -37,8 +38,7 @@ def check(config: TrainConfig, request: Request) -> None:
         raise InvalidInputError("--static is for runs of the family model_caching")
     if request.nash:
         raise InvalidInputError("--exploitability needs a game, in which all devices learn; here one router does")
-    if seeds is not None and (isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= _MOST_SEEDS):
-        raise InvalidInputError.of("seeds", f"an integer in [1, {_MOST_SEEDS}]", seeds)
+    check_seeds(seeds, _MOST_SEEDS)
     if horizon is not None and env.selects:
         raise InvalidInputError("horizon: selections end by themselves; leave it out")
     if horizon is not None and not (1 <= horizon <= _MOST_DECISIONS and float(horizon).is_integer()):

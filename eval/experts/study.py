@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,11 +11,11 @@ from typing import Any
 from ...envs.core.errors import InvalidInputError
 from ...train import atomic
 from ...train.progress import Progress
-from ...train.run_folder import git_revision, hardware, versions
-from ..formats import Figure
+from ..formats import Figure, revision
 from ..report import require_drawing
 from ..study.checks import budget_of, check_seeds
 from ..study.page import print_tables, provenance, render, section
+from ..study.record import record
 from ..study.tables import Table
 from . import answers, budgets, gaps, learners, routellm, solvers
 from .cells import BUDGETS, Budget, Part, Record, finished, read, run_cell
@@ -83,15 +82,8 @@ def reproduce(
             report("routellm: left out, no --data FOLDER with RouteLLM's MMLU files")
             continue
         _run_part(name, spending, out, report)
-    results = {
-        "study": STUDY,
-        "budget": budget,
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": sys.argv if command is None else command,
-        "git": git_revision(),
-        "versions": versions(),
-        "hardware": hardware(),
-        "parts": {name: _stored(out / "cells" / name) for name in PARTS},
+    results = record(STUDY, budget, spending.seeds, sys.argv if command is None else command) | {
+        "parts": {name: _stored(out / "cells" / name) for name in PARTS}
     }
     page = as_html(results)
     atomic.write_json(out / RESULTS, results)
@@ -170,11 +162,4 @@ def as_html(results: dict[str, Any]) -> str:
 
 def revisions(results: dict[str, Any]) -> list[str]:
     """Revisions of the source under which the cells ran."""
-    found = set()
-    for records in results["parts"].values():
-        for record in records:
-            git = record["git"] or {}
-            found.add(
-                f"{git.get('commit', 'not a source checkout')}{' with local changes' if git.get('changed') else ''}"
-            )
-    return sorted(found)
+    return sorted({revision(record["git"]) for records in results["parts"].values() for record in records})

@@ -1,4 +1,4 @@
-"""Checks of what is asked of a study."""
+"""Checks of what is asked of a study or an evaluation."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def budget_of(budgets: Mapping[str, BudgetT], name: str) -> BudgetT:
     return budgets[name]
 
 
-def check_seeds(seeds: int | None) -> None:
+def check_seeds(seeds: int | None, most: int = _MOST_SEEDS) -> None:
     """Refuse a number of seeds that is none, or too large; None stands for the budget's.
 
     Raises:
         InvalidInputError: it is.
     """
-    if seeds is not None and (isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= _MOST_SEEDS):
-        raise InvalidInputError.of("seeds", f"an integer in [1, {_MOST_SEEDS}]", seeds)
+    if seeds is not None and (isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= most):
+        raise InvalidInputError.of("seeds", f"an integer in [1, {most}]", seeds)

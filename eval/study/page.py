@@ -8,7 +8,7 @@ from typing import Any
 
 from ...envs.core.extras import require
 from ..console import stdout_console
-from ..formats import Figure
+from ..formats import Figure, revision
 from ..pages import fill
 from .tables import Table
 
@@ -59,12 +59,10 @@ def provenance(
     hardware: Mapping[str, Any],
 ) -> list[tuple[str, str]]:
     """Where a study's figures come from."""
-    git = git or {}
-    revision = f"{git.get('commit', 'not a source checkout')}{' with local changes' if git.get('changed') else ''}"
     return [
         ("command", shlex.join(command)),
         ("written", created),
-        ("revision", revision),
+        ("revision", revision(git)),
         ("versions", ", ".join(f"{name} {number}" for name, number in versions.items())),
         ("hardware", ", ".join(f"{name} {value}" for name, value in hardware.items())),
     ]
