@@ -15,7 +15,8 @@ import numpy as np
 
 from ..core.jit import compiled, inlined
 from ..core.prefetch import prefetch
-from ..core.rng import POLICY, SERVICE, device_key, episode_key
+from ..core.rng import device_key, episode_key
+from ..core.streams import POLICY, SERVICE
 from .events import advance, decide, observe, price
 from .queueing import DEADLINE, join, next_event, set_timer, unit_service
 from .state import (

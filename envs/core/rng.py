@@ -16,11 +16,6 @@ from typing import Any, TypeVar, cast
 import numba
 import numpy as np
 
-SERVICE = 0
-"""Stream number of service times."""
-POLICY = 1
-"""Stream number of the scripted policies' own randomness."""
-
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_A = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_B = np.uint64(0x94D049BB133111EB)
@@ -78,7 +73,7 @@ def episode_key(seed: int | np.uint64, episode: int, stream: int) -> np.uint64:
     Args:
         seed: the lane's seed, 0 to 2^64 - 1; from Python pass ``np.uint64(seed)`` (numba reads an int as int64).
         episode: number of the episode since that seed was set, from 0.
-        stream: `SERVICE` or `POLICY`.
+        stream: a number of `core.streams`.
 
     Returns:
         A uint64 for `device_key`.
@@ -109,7 +104,7 @@ def stream_key(seed: int | np.uint64, episode: int, stream: int, device: int) ->
     Args:
         seed: the lane's seed, 0 to 2^64 - 1; from Python pass ``np.uint64(seed)`` (numba reads an int as int64).
         episode: number of the episode since that seed was set, from 0.
-        stream: `SERVICE` or `POLICY`.
+        stream: a number of `core.streams`.
         device: index of the device, from 0.
 
     Returns:

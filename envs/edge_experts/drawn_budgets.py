@@ -9,10 +9,11 @@ import numpy as np
 
 from ..core.errors import InvalidInputError
 from ..core.rng import stream_key, uniform
+from ..core.streams import BUDGET_STREAM
 from .costs import means
 from .instance import Budgets, Instance
 from .synthetic import CATEGORIES, DELAY_BUDGETS, ENERGY_BUDGETS
-from .systems import BUDGET_STREAM, check_number
+from .systems import check_number
 
 JITTER = 0.15
 """How far the categories' strictness may differ from the common one, on a scale from 0 (strict) to 1 (lenient)."""

@@ -10,7 +10,7 @@ import math
 
 from ..core.jit import compiled, inlined
 from ..core.rng import device_key, episode_key, stream_key, uniform
-from .systems import ARRIVAL_STREAM, OUTAGE_STREAM, PROMPT_STREAM, QUALITY_STREAM
+from ..core.streams import ARRIVAL_STREAM, OUTAGE_STREAM, PROMPT_STREAM, QUALITY_STREAM
 
 SUM, PER_JOULE, PER_SECOND = range(3)
 NO_CONSTRAINTS, PENALTY, CMDP = range(3)

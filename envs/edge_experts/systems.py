@@ -20,9 +20,6 @@ from ..core.lane_system import Flags, Info, LaneSystem
 COST, DURATION, TIME = range(3)
 """First rows of every batch's numbers."""
 
-BUDGET_STREAM, PROMPT_STREAM, ARRIVAL_STREAM, OUTAGE_STREAM, QUALITY_STREAM = range(8, 13)
-"""Numbers of this family's random streams; see `edgewise.envs.core.rng`."""
-
 
 @dataclass
 class Batch:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..core.errors import InvalidInputError
 from ..core.rng import stream_key, uniform
+from ..core.streams import BUDGET_STREAM, PROMPT_STREAM
 from .constraints import Constraints, EnergyModel, make_constraints
 from .costs import means
 from .expert_features import expert_features
@@ -22,8 +23,6 @@ from .optimum import Selection, solve
 from .route_system import prompt_parts
 from .selection_system import violation
 from .systems import (
-    BUDGET_STREAM,
-    PROMPT_STREAM,
     Batch,
     System,
     binary,

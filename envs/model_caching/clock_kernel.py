@@ -13,10 +13,8 @@ from numpy.typing import NDArray
 
 from ..core.jit import compiled
 from ..core.rng import device_key, episode_key, uniform
+from ..core.streams import VALUATION
 from .market_kernel import Floats, Ints, buyer_price, last_tick, mcafee, seller_price
-
-VALUATION = 2
-"""Stream number of values and costs; buyers are its devices 0 to n - 1, sellers come behind."""
 
 BOTH, BUYERS, SELLERS = range(3)
 """Whose clock moves next."""

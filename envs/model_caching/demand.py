@@ -6,7 +6,8 @@ import math
 
 from ..core.jit import compiled, inlined
 from ..core.rng import device_key, episode_key, uniform
-from .state import BURST, DEMAND, MARKOV, POPULARITY, TRACE, World
+from ..core.streams import BURST, DEMAND, POPULARITY
+from .state import MARKOV, TRACE, World
 
 LEAST = 1e-18
 """Tails of a Poisson law below this weigh nothing in double precision."""

@@ -8,11 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.rng import stream_key, uniform
+from ..core.streams import INSTANCE
 from .catalogue import DATASETS, FITS, MODELS
 from .params import CachingParams
-
-INSTANCE = 4
-"""Stream number of the draws of an instance (`core.rng`)."""
 
 STATIC = np.dtype(
     [

@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from ..core.errors import InvalidInputError
 from ..core.rng import stream_key
+from ..core.streams import QUALITY, UTILISATION
 from .catalogue import DATASETS, FITS, MODELS
 from .demand import fill_uniforms
 from .economics import Economics
@@ -24,9 +25,6 @@ from .params import CachingParams
 from .path_market import PathTrades, path_values, slot_costs, trade_paths, unit_slots
 from .simulator import Buffers
 from .state import ENERGY, World
-
-QUALITY, UTILISATION = 8, 9
-"""Stream numbers of the draws of the market's coefficients (`core.rng`)."""
 
 Floats = NDArray[np.float64]
 Coefficient = Annotated[

@@ -12,9 +12,6 @@ from .catalogue import MODELS
 from .instance import draw_instance
 from .params import ACCURACY_MODELS, WINDOW_RULES, WORKLOADS, CachingParams
 
-# Stream numbers of `core.rng`; 0 and 1 belong to service times and scripted policies, 4 to instances.
-DEMAND, POPULARITY, BURST = 2, 3, 5
-
 NONE, EVICT_ON_OVERFLOW, CLIP, SLIDE = range(len(WINDOW_RULES))
 PAPER, SATURATING, TABLE = range(len(ACCURACY_MODELS))
 POISSON, MARKOV, TRACE = range(len(WORKLOADS))

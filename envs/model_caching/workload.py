@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 
 from ..core.errors import InvalidInputError
 from ..core.rng import stream_key
+from ..core.streams import ASSIGNMENT, SHARING, THINNING
 from .demand import fill_uniforms, write_episode
 from .instance import draw_instance
 from .params import CachingParams
 from .state import allocate
 from .traces import Trace, read_trace
 
-ASSIGNMENT, THINNING, SHARING = 6, 7, 10  # 8 and 9 are the market's
-"""Stream numbers of the draws that bind a trace's sessions to agents, that thin it, and that bind them to servers."""
 TRACE_ZIPF = 0.8
 """Exponent of the agents' popularity where a trace names no agent."""
 MAX_SLOTS = 10_000_000
