@@ -11,6 +11,23 @@ import math
 from ..core.jit import compiled, inlined
 from ..core.rng import device_key, episode_key, stream_key, uniform
 from ..core.streams import ARRIVAL_STREAM, OUTAGE_STREAM, PROMPT_STREAM, QUALITY_STREAM
+from .route_state import (
+    CATEGORY,
+    CLOCK,
+    COST,
+    DELAY,
+    DELAY_LIMIT,
+    DELAY_TERM,
+    DELAY_USED,
+    DURATION,
+    ENERGY_LIMIT,
+    ENERGY_TERM,
+    ENERGY_USED,
+    JOULES,
+    QUALITY,
+    QUALITY_TERM,
+    TIME,
+)
 
 SUM, PER_JOULE, PER_SECOND = range(3)
 NO_CONSTRAINTS, PENALTY, CMDP = range(3)
@@ -94,8 +111,8 @@ def reset_lanes(lane, free_at, up, head, category, cumulative, device, params, c
         _observe(lane, free_at, up, device, head, p, i, obs)
         _mask(lane, up, p, i, mask)
         out[:, i] = 0.0
-        out[8, i], out[9, i] = p["energy_budget"], p["delay_budget"]
-        out[14, i] = category[lane[i]["prompt"]]
+        out[ENERGY_LIMIT, i], out[DELAY_LIMIT, i] = p["energy_budget"], p["delay_budget"]
+        out[CATEGORY, i] = category[lane[i]["prompt"]]
 
 
 @inlined
@@ -232,13 +249,13 @@ def step_lanes(
                 u = uniform(device_key(lane[i]["outage_key"], m), step)
                 up[i, m] = u > p["p_fail"] if up[i, m] else u <= p["p_repair"]
         truncated[i] = lane[i]["time"] >= p["horizon"]
-        out[0, i] = (energy_term - value) + delay_term
-        out[1, i], out[2, i] = duration, lane[i]["time"]
-        out[3, i], out[4, i], out[5, i] = -value, energy_term, delay_term
-        out[6, i], out[7, i] = total, excess
-        out[8, i], out[9, i] = p["energy_budget"], p["delay_budget"]
-        out[10, i], out[11, i], out[12, i], out[13, i] = lane[i]["clock"], value, delay, total
-        out[14, i] = category[x]
+        out[COST, i] = (energy_term - value) + delay_term
+        out[DURATION, i], out[TIME, i] = duration, lane[i]["time"]
+        out[QUALITY_TERM, i], out[ENERGY_TERM, i], out[DELAY_TERM, i] = -value, energy_term, delay_term
+        out[ENERGY_USED, i], out[DELAY_USED, i] = total, excess
+        out[ENERGY_LIMIT, i], out[DELAY_LIMIT, i] = p["energy_budget"], p["delay_budget"]
+        out[CLOCK, i], out[QUALITY, i], out[DELAY, i], out[JOULES, i] = lane[i]["clock"], value, delay, total
+        out[CATEGORY, i] = category[x]
         _observe(lane, free_at, up, device, head, p, i, obs)
         _mask(lane, up, p, i, mask)
 

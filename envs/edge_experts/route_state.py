@@ -69,7 +69,9 @@ ROWS = (
     ("", "energy_J"),
     ("", "category"),
 )
-"""Rows of a step's numbers, in the order in which the kernel writes them."""
+"""Rows of a step's numbers, in the order of the names below."""
+COST, DURATION, TIME, QUALITY_TERM, ENERGY_TERM, DELAY_TERM, ENERGY_USED, DELAY_USED = range(8)
+ENERGY_LIMIT, DELAY_LIMIT, CLOCK, QUALITY, DELAY, JOULES, CATEGORY = range(8, len(ROWS))
 
 
 class Tables(NamedTuple):

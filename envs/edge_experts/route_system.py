@@ -12,7 +12,18 @@ from . import kernel
 from .costs import costs, means
 from .instance import Instance
 from .params import AGGREGATIONS, CONSTRAINTS, OBJECTIVES, PROMPTS_PER_EPISODE, QUALITIES, RouteParams
-from .route_state import PARAMS, ROWS, Tables, allocate, arrays
+from .route_state import (
+    CATEGORY,
+    CLOCK,
+    DELAY_LIMIT,
+    ENERGY_LIMIT,
+    PARAMS,
+    ROWS,
+    TIME,
+    Tables,
+    allocate,
+    arrays,
+)
 from .synthetic import CATEGORIES, DELAY_BUDGETS
 from .systems import Batch, System, check_arrays, check_horizon, discrete
 
@@ -97,9 +108,9 @@ class RouteSystem(System):
         """See `System.pending`."""
         batch, t, lane = self._batch(), self.tables, self.state.lane
         kernel.show_lanes(*self.state, t.head, t.device, t.params, batch.obs, batch.mask)
-        batch.out[2], batch.out[10] = lane["time"], lane["clock"]
-        batch.out[8], batch.out[9] = t.params["energy_budget"], t.params["delay_budget"]
-        batch.out[14] = t.category[lane["prompt"]]
+        batch.out[TIME], batch.out[CLOCK] = lane["time"], lane["clock"]
+        batch.out[ENERGY_LIMIT], batch.out[DELAY_LIMIT] = t.params["energy_budget"], t.params["delay_budget"]
+        batch.out[CATEGORY] = t.category[lane["prompt"]]
         return batch
 
     def parse(self, actions: Any, lanes: int | None) -> NDArray[np.int64]:
