@@ -156,14 +156,14 @@ def reproduce(
         budget: smoke (does it run?) or full (the documented figures: three seeds, of aoi-game ten, of caching five).
         out: Folder of the runs and of results.json; default runs/reproduce/STUDY-BUDGET.
         only: Parts, default all. Of aoi-game objectives, baselines, fidelity, sweeps; of caching drift, proactive,
-            stationary, ablations, remedies, trace; of experts budgets, answers, gap, learners, routellm, solvers.
+            stationary, ablations, remedies, trace, trace_minute; of experts budgets, answers, gap, learners, routellm, solvers.
         seeds: Training seeds of every configuration (of experts: instances), but of aoi-single; default the budget's.
             More of them can follow later.
         workers: Of aoi-game: runs at the same time on this machine; more than one needs Ray.
         address: Of aoi-game: a running Ray cluster, or auto; its machines must share FOLDER.
         limit: Of experts: time of HiGHS per instance (s); default the budget's, 120 of full.
         data: What is not part of the suite: of experts the folder of RouteLLM's MMLU files, of caching the file of the
-            Azure conversation trace; without it part routellm or trace is left out.
+            Azure conversation trace; without it routellm, or trace and trace_minute, are left out.
     """
     from ..eval.studies import Options
     from ..eval.studies import reproduce as run_study

@@ -27,7 +27,8 @@ def test_greedy_actions_are_the_deterministic_decisions(learn: Any, family: Any,
     rng = np.random.default_rng(0)  # torch's draws are not the same on every processor
     actor = HybridActor(EDGES, DEVICES, parameters, family=family, learn=learn)
     for weights in actor.parameters():
-        weights.data.copy_(torch.from_numpy(rng.normal(0.0, 0.5, weights.shape)))
+        # Not larger: cancelling sums would lose in single precision what the tolerance asks for.
+        weights.data.copy_(torch.from_numpy(rng.normal(0.0, 0.2, weights.shape)))
     for rows in (3, 400):
         batch = observations(rows)
         with torch.inference_mode():

@@ -30,7 +30,8 @@ def caching(**env: Any) -> TrainConfig:
         ({"n_devices": 3}, "unknown field 'env.n_devices'"),
         ({"context_windows": [1, 2, 3]}, "env.context_windows"),
         ({"id": "edgewise/ModelCachin-v0"}, "env.id: must be one of .*did you mean 'edgewise/ModelCaching-v0'?"),
-        ({"id": CACHING, "horizon": 0}, r"env.horizon: .*\(0, "),
+        ({"id": CACHING, "horizon": 0}, r"env.horizon: .*\[1, "),
+        ({"id": CACHING, "horizon": 2.5}, r"env.horizon: .*multiple of 1"),
     ],
 )
 def test_a_caching_section_that_does_not_fit_is_one_sentence(env: dict[str, Any], expected: str) -> None:
