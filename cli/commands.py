@@ -156,7 +156,8 @@ def reproduce(
         budget: smoke (does it run?) or full (the documented figures: three seeds, of aoi-game ten, of caching five).
         out: Folder of the runs and of results.json; default runs/reproduce/STUDY-BUDGET.
         only: Parts, default all. Of aoi-game objectives, baselines, fidelity, sweeps; of caching drift, proactive,
-            stationary, ablations, remedies, trace, trace_minute; of experts budgets, answers, gap, learners, routellm, solvers.
+            stationary, ablations, remedies, trace, trace_minute; of experts budgets, answers, gap, learners, routellm,
+            solvers.
         seeds: Training seeds of every configuration (of experts: instances), but of aoi-single; default the budget's.
             More of them can follow later.
         workers: Of aoi-game: runs at the same time on this machine; more than one needs Ray.
