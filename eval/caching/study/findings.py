@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from ....train.run_folder import open_run
 from ...estimates import FINITE, Estimate
+from ...formats import interval, signed
 from ...results import read_as
 from ...statistics import mean, nested_bootstrap, relative_difference
 from ...study.record import StudyRecord, record
@@ -231,10 +232,6 @@ def _line(label: str, folders: Sequence[Path], evaluations: Sequence[CachingEval
     )
 
 
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:+.2f} %"
-
-
 def checks(tables: Sequence[Table]) -> list[Check]:
     """Hold the tables against the targets."""
     by_name = {table.name: table for table in tables}
@@ -246,8 +243,8 @@ def checks(tables: Sequence[Table]) -> list[Check]:
             found.append(Check(target=target, found="not measured", met=None))
             return
         end = relative.high if whole else relative.estimate
-        text = f"{_percent(relative.estimate)} [{_percent(relative.low)}, {_percent(relative.high)}]"
-        found.append(Check(target=target, found=text, met=None if end is None else end < most or end == most))
+        text = f"{signed(relative.estimate)} {interval(relative, relative=True)}".strip()
+        found.append(Check(target=target, found=text, met=None if end is None else end <= most))
 
     drift, proactive = (_ours(by_name.get(name)) for name in ("drift", "proactive"))
     references = [] if drift is None else drift.against
