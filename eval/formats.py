@@ -26,7 +26,7 @@ def seconds(value: float | None) -> str:
     """A number of seconds without the unit: four decimals below one second, else four significant digits."""
     if value is None:
         return NOTHING
-    return f"{value:.4f}" if abs(value) < 1 else f"{value:#.4g}"
+    return f"{value:.4f}" if abs(value) < 1 else f"{value:#.4g}".removesuffix(".")
 
 
 def percent(value: float | None) -> str:
