@@ -66,9 +66,7 @@ def modified_second_bid(bids: ArrayLike, rho: ArrayLike) -> tuple[Ints, Floats]:
     if not (factors >= 1).all():
         raise InvalidInputError.of("rho", "numbers >= 1", rho)
     rivals = highest_rival(array)
-    price = np.multiply(
-        factors, rivals, where=rivals > 0, out=np.zeros_like(array)
-    )  # against no rival 0, at any factor
+    price = np.multiply(factors, rivals, where=rivals > 0, out=np.zeros_like(array))  # without a rival 0
     wins = array > price  # strict, and factors >= 1: never two of them
     winner = np.where(wins.any(-1), np.argmax(wins, -1), CONTRACT)
     return winner, np.where(wins, price, 0.0).sum(-1)
