@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from ..core.jit import compiled, inlined
+from ..core.jit import inlined, kernel
 from ..core.prefetch import prefetch
 from ..core.rng import device_key, episode_key
 from ..core.streams import POLICY, SERVICE
@@ -85,7 +85,7 @@ def _reset_lane(w, i, obs, out, ints):
             join(w, i, m, 0.0)
 
 
-@compiled
+@kernel
 def reset_lanes(lane, device, edge, timer, memory, choices, rule, scale, params, mask, until, obs, out, ints):
     """Start an episode in every lane whose mask is set and run it to the first agent's decision.
 
@@ -154,7 +154,7 @@ def _invalid(w, i, server, wait):
     return 0
 
 
-@compiled
+@kernel
 def step_lane(lane, device, edge, timer, memory, choices, rule, scale, params, server, wait, obs, out, ints):
     """One decision in lane 0: the scalar twin of `step_lanes`.
 
@@ -172,7 +172,7 @@ def step_lane(lane, device, edge, timer, memory, choices, rule, scale, params, s
     return lane[0]["done"]
 
 
-@compiled
+@kernel
 def step_lanes(
     lane,
     device,
@@ -245,7 +245,7 @@ def step_lanes(
     return 0, 0
 
 
-@compiled
+@kernel
 def open_intervals(lane, device, edge, timer, memory, choices, rule, scale, params, i, step_out, obs, out):
     """Final observation, cost and duration of every device's open interval in lane i.
 
@@ -269,7 +269,8 @@ def open_intervals(lane, device, edge, timer, memory, choices, rule, scale, para
     for m in range(count):
         if m == lane[i]["device"]:
             observe(w, i, m, lane[i]["kind"], obs, m, False)
-            out[:, m] = step_out[:, i]
+            for row in range(out.shape[0]):
+                out[row, m] = step_out[row, i]
             continue
         code = device[i, m]["code"]
         idle = code == DROP and device[i, m]["prev"] == OUTSIDE and params[0]["drop"] != DEADLINE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ..core.jit import compiled, inlined
+from ..core.jit import inlined, kernel
 from .queueing import pick, policy_uniform
 from .state import EDGE_UNIFORM, FIXED, JSQ, JSQ_UNLESS, LOCAL, PGOA, SERVER, UNIFORM, UNIFORM_WAIT
 
@@ -30,7 +30,7 @@ def _shortest_queue(w, i, m):
     return best
 
 
-@compiled
+@kernel
 def _potential_game(w, i, m, episodes):
     """PGOA, repaired: the place with the least expected delay, exploring less and less."""
     lane, d = w.lane[i], w.device[i, m]

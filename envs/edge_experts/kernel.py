@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from ..core.jit import compiled, inlined
+from ..core.jit import inlined, kernel
 from ..core.rng import device_key, episode_key, stream_key, uniform
 from ..core.streams import ARRIVAL_STREAM, OUTAGE_STREAM, PROMPT_STREAM, QUALITY_STREAM
 from .route_state import (
@@ -76,7 +76,7 @@ def _mask(lane, up, params, i, mask):
         mask[i, a] = m == n or spent or works == 0 or up[i, m] != 0
 
 
-@compiled
+@kernel
 def reset_lanes(lane, free_at, up, head, category, cumulative, device, params, chosen, obs, out, mask):
     """Start the next episode in every chosen lane: the first prompt is there at once.
 
@@ -164,7 +164,7 @@ def _serve(lane, free_at, up, upload, compute, download, energy, quality, logit,
     return count, value, joules, params["t_gate"] + slowest + params["t_agg"] * count
 
 
-@compiled
+@kernel
 def step_lanes(
     lane,
     free_at,
@@ -260,7 +260,7 @@ def step_lanes(
         _mask(lane, up, p, i, mask)
 
 
-@compiled
+@kernel
 def show_lanes(lane, free_at, up, head, device, params, obs, mask):
     """Write what every lane shows now.
 
@@ -279,7 +279,7 @@ def show_lanes(lane, free_at, up, head, device, params, obs, mask):
         _mask(lane, up, params[0], i, mask)
 
 
-@compiled
+@kernel
 def random_actions(mask, keys, counter, n, k, actions):
     """Uniformly random allowed actions for benchmarks: (L, k), from one random number per lane and column.
 

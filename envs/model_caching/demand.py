@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 
-from ..core.jit import compiled, inlined
+from ..core.jit import inlined, kernel
 from ..core.rng import device_key, episode_key, uniform
 from ..core.streams import BURST, DEMAND, POPULARITY
-from .state import MARKOV, TRACE, World
-
-LEAST = 1e-18
-"""Tails of a Poisson law below this weigh nothing in double precision."""
+from .state import LEAST, MARKOV, TABULATED, TRACE, World
 
 
-@compiled
+@kernel
 def poisson(u, mean, still):
     """Poisson variate by inversion of its distribution function at u in (0, 1]; ``still`` is exp(-mean)."""
     probability = below = still
@@ -25,6 +22,15 @@ def poisson(u, mean, still):
             break
         below += probability
     return k
+
+
+@inlined
+def _popular(w, rank, u):
+    """The Poisson variate of a popularity rank; the outcome of a comparison is added, as nobody can predict it."""
+    k = 0
+    for n in range(TABULATED):
+        k += int(u > w.below[rank, n])
+    return k if k < TABULATED else poisson(u, w.rate[rank], w.still[rank])
 
 
 @inlined
@@ -102,18 +108,19 @@ def draw_demand(w, i):
             _modulate(w, i, t)
         for j in range(w.agent.shape[1]):
             agent = w.agent[i, j]
-            mean, still = w.rate[agent["rank"]], w.still[agent["rank"]]
+            u = uniform(agent["key"], t)
             if modulated:
-                mean *= params["busy"] if agent["burst"] else params["calm"]
-                still = math.exp(-mean)
-            agent["demand"] = poisson(uniform(agent["key"], t), mean, still)
+                mean = w.rate[agent["rank"]] * (params["busy"] if agent["burst"] else params["calm"])
+                agent["demand"] = poisson(u, mean, math.exp(-mean))
+            else:
+                agent["demand"] = _popular(w, agent["rank"], u)
     if not hide:
         for j in range(w.agent.shape[1]):
             agent = w.agent[i, j]
             agent["seen"], agent["seen_input"] = agent["demand"], agent["input"]
 
 
-@compiled
+@kernel
 def write_episode(requests, inputs, thoughts, growths, *world):
     """Write the demand of lane 0's episode slot by slot.
 
@@ -135,7 +142,7 @@ def write_episode(requests, inputs, thoughts, growths, *world):
             thoughts[t, j], growths[t, j] = agent["thought"], agent["growth"]
 
 
-@compiled
+@kernel
 def fill_uniforms(key, counters, out):
     """Write the draws of one stream at many counters, arrays (n,)."""
     for i in range(counters.shape[0]):

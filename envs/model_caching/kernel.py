@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 
-from ..core.jit import compiled, inlined
+from ..core.jit import inlined, kernel
 from .demand import draw_demand, start_demand
 from .projection_kernel import price_requests, project
 from .state import (
@@ -77,7 +77,7 @@ def _switch(w, i, plan, parts, out):
             before, after = w.resident[i, m], w.fresh[i, m]
             change = int(plan[i, j] > 0 and before == 0) - int(agent["cache"] > 0 and after == 0)
             users = max(before, after, 1)
-        part = (model["switch"] if change > 0 else 0.0) + (model["evict"] if change < 0 else 0.0)
+        part = model["switch"] * (change > 0) + model["evict"] * (change < 0)
         parts[i, j] = part / users
         if not shared:
             switching += part
@@ -88,7 +88,7 @@ def _switch(w, i, plan, parts, out):
         for m in range(w.model.shape[0]):
             model, change = w.model[m], int(w.fresh[i, m] > 0) - int(w.resident[i, m] > 0)
             w.resident[i, m] = w.fresh[i, m]
-            switching += (model["switch"] if change > 0 else 0.0) + (model["evict"] if change < 0 else 0.0)
+            switching += model["switch"] * (change > 0) + model["evict"] * (change < 0)
             loads += change > 0
             evictions += change < 0
     out[SWITCHING, i], out[LOADS, i], out[EVICTIONS, i] = switching, loads, evictions
@@ -190,7 +190,7 @@ def _observe(w, i, obs):
 # --- entries: `world` stands for the arrays of `World` ----------------------------------------------------------------
 
 
-@compiled
+@kernel
 def reset_lanes(mask, obs, out, *world):
     """Start an episode, empty cache first, in every lane whose mask is set.
 
@@ -215,7 +215,7 @@ def reset_lanes(mask, obs, out, *world):
             _observe(w, i, obs)
 
 
-@compiled
+@kernel
 def observe_lanes(obs, *world):
     """Write the observation of every lane, obs (L, D) float32."""
     w = World(*world)
@@ -236,7 +236,7 @@ def _check(w, cache, share, skip):
     return 0, 0, 0
 
 
-@compiled
+@kernel
 def step_lanes(cache, share, skip, plan, served, parts, obs, out, *world):
     """Carry out one slot in every lane that is not skipped.
 
@@ -265,7 +265,7 @@ def step_lanes(cache, share, skip, plan, served, parts, obs, out, *world):
     return invalid
 
 
-@compiled
+@kernel
 def project_lanes(cache, share, skip, plan, served, out, *world):
     """The first half of a slot with a market: the feasible action of every lane and its energy; see `step_lanes`."""
     w = World(*world)
@@ -276,7 +276,7 @@ def project_lanes(cache, share, skip, plan, served, out, *world):
     return invalid
 
 
-@compiled
+@kernel
 def settle_lanes(plan, served, bought, sold, parts, obs, out, *world):
     """The second half: carry the projected action out, with the paths that were traded.
 

@@ -25,6 +25,11 @@ FIGURES = ("loads", "evictions", "requests", "local", "correct", "energy", "memo
 
 # Blocks of an observation, each with one entry per agent; `observe_more` adds CONTEXT and the two numbers behind it.
 CACHE, SEEN, KAPPA, SIZE, INPUT, CONTEXT = range(6)
+LEAST = 1e-18
+"""Tails of a Poisson law below this weigh nothing in double precision."""
+TABULATED = 8
+"""Counts of requests whose probability is tabulated; the sum is taken afresh beyond."""
+
 INPUT_SCALE = 1e-3
 """Input sizes are observed in thousands of tokens."""
 
@@ -115,6 +120,7 @@ class World(NamedTuple):
     joules: NDArray[np.float64]  # (I,) scratch: energy of serving all requests of each agent, J
     rate: NDArray[np.float64]  # (I,) mean demand by popularity rank
     still: NDArray[np.float64]  # (I,) exp(-rate): probability of no request
+    below: NDArray[np.float64]  # (I, B) probability of at most 0, 1, ..., B - 1 requests
     trace_base: NDArray[np.int64]  # (L,) row of a trace's first slot
     trace_count: NDArray[np.int32]  # (S, I) requests of a trace, or (L S, I) where every server has its own
     trace_tokens: NDArray[np.float64]  # (S, I, 3) mean input size, tokens per path, context per request
@@ -152,6 +158,8 @@ def allocate(
     group = np.searchsorted(sizes, sizes, side="right").astype(np.int32)
     counts, tokens = trace if trace is not None else (np.zeros((0, count), np.int32), np.zeros((0, count, 3)))
     slots = len(counts) // lanes if shared else len(counts)
+    rate = params.rates()
+    still = np.array([math.exp(-mean) for mean in rate.tolist()])
     return World(
         lane=np.zeros(lanes, LANE),
         agent=np.zeros((lanes, count), AGENT),
@@ -163,13 +171,25 @@ def allocate(
         group=group,
         hungry=np.argsort(-static["energy_out"], kind="stable").astype(np.int32),
         joules=np.zeros(count),
-        rate=params.rates(),
-        still=np.array([math.exp(-rate) for rate in params.rates().tolist()]),
+        rate=rate,
+        still=still,
+        below=_distribution(rate, still),
         trace_base=np.arange(lanes) * (slots if shared else 0),
         trace_count=counts,
         trace_tokens=tokens,
         params=_block(params, horizon, slots),
     )
+
+
+def _distribution(rate: NDArray[np.float64], still: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sums that `demand.poisson` makes, in its order; infinite where it gives the sum up."""
+    table, probability = np.empty((len(rate), TABULATED)), still.copy()
+    table[:, 0] = still
+    for k in range(1, TABULATED):
+        probability *= rate / k
+        given_up = (probability < LEAST) & (k > rate)
+        table[:, k] = np.where(given_up, math.inf, table[:, k - 1] + probability)
+    return table
 
 
 def _models(params: CachingParams) -> NDArray[np.void]:
