@@ -173,7 +173,7 @@ def allocate(
         joules=np.zeros(count),
         rate=rate,
         still=still,
-        below=_distribution(rate, still),
+        below=distribution(rate, still),
         trace_base=np.arange(lanes) * (slots if shared else 0),
         trace_count=counts,
         trace_tokens=tokens,
@@ -181,7 +181,7 @@ def allocate(
     )
 
 
-def _distribution(rate: NDArray[np.float64], still: NDArray[np.float64]) -> NDArray[np.float64]:
+def distribution(rate: NDArray[np.float64], still: NDArray[np.float64]) -> NDArray[np.float64]:
     """The sums that `demand.poisson` makes, in its order; infinite where it gives the sum up."""
     table, probability = np.empty((len(rate), TABULATED)), still.copy()
     table[:, 0] = still

@@ -18,6 +18,7 @@ from edgewise.envs.core.errors import InvalidInputError
 from edgewise.envs.model_caching.demand import poisson
 from edgewise.envs.model_caching.instance import draw_instance
 from edgewise.envs.model_caching.params import TRACE_FORMATS, CachingParams
+from edgewise.envs.model_caching.state import TABULATED, distribution
 from edgewise.envs.model_caching.traces import read_trace
 from edgewise.envs.model_caching.workload import Workload, slotted
 from edgewise.envs.testing import check_smdp, check_vector_equals_scalar
@@ -52,6 +53,16 @@ def test_poisson_inversion_is_the_quantile_function(mean):
         assert law.cdf(k, mean) >= u * (1 - 1e-12)
         assert k == 0 or law.cdf(k - 1, mean) < u * (1 + 1e-12)
     assert poisson(1.0, mean, math.exp(-mean)) < mean + 40 * max(1.0, mean**0.5)
+
+
+@given(st.floats(1e-9, 60.0))
+def test_the_table_of_a_poisson_law_gives_what_its_inversion_gives(mean):
+    still = math.exp(-mean)
+    (sums,) = distribution(np.array([mean]), np.array([still]))
+    edges = sums[np.isfinite(sums)]
+    for u in (*edges, *np.nextafter(edges, 2.0), *np.linspace(1e-12, 1.0, 40)):
+        if u <= 1.0:
+            assert np.count_nonzero(u > sums) == min(poisson(u, mean, still), TABULATED)
 
 
 def many(params, episodes=200, horizon=100):
