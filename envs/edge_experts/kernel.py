@@ -24,9 +24,12 @@ from .route_state import (
     ENERGY_TERM,
     ENERGY_USED,
     JOULES,
+    LANE_ARRAYS,
     QUALITY,
     QUALITY_TERM,
     TIME,
+    Lanes,
+    Tables,
 )
 
 SUM, PER_JOULE, PER_SECOND = range(3)
@@ -50,81 +53,49 @@ def _draw_prompt(cumulative, equal, key, counter):
 
 
 @inlined
-def _observe(lane, free_at, up, device, head, params, i, obs):
-    """Write lane i's observation: the prompt's own part, backlogs, what is left, who works."""
-    width, n = head.shape[1], up.shape[1]
-    x, now = lane[i]["prompt"], lane[i]["clock"]
-    for j in range(width):
-        obs[i, j] = head[x, j]
-    for m in range(n):
-        obs[i, width + m] = max(free_at[i, device[m]] - now, 0.0)
-        obs[i, width + n + 2 + m] = up[i, m]
-    obs[i, width + n] = 1.0 - lane[i]["energy"] / params["energy_budget"]
-    obs[i, width + n + 1] = max(1.0 - lane[i]["time"] / params["horizon"], 0.0)
+def _split(arrays):
+    """The arrays of the lanes, and those that do not change."""
+    return Lanes(*arrays[:LANE_ARRAYS]), Tables(*arrays[LANE_ARRAYS:])
 
 
 @inlined
-def _mask(lane, up, params, i, mask):
+def _observe(s, t, i, obs):
+    """Write lane i's observation: the prompt's own part, backlogs, what is left, who works."""
+    lane, params, width, n = s.lane[i], t.params[0], t.head.shape[1], s.up.shape[1]
+    x, now = lane["prompt"], lane["clock"]
+    for j in range(width):
+        obs[i, j] = t.head[x, j]
+    for m in range(n):
+        obs[i, width + m] = max(s.free_at[i, t.device[m]] - now, 0.0)
+        obs[i, width + n + 2 + m] = s.up[i, m]
+    obs[i, width + n] = 1.0 - lane["energy"] / params["energy_budget"]
+    obs[i, width + n + 1] = max(1.0 - lane["time"] / params["horizon"], 0.0)
+
+
+@inlined
+def _mask(s, t, i, mask):
     """Which experts may be chosen; where none works, or the budget is spent, the choice is free and changes nothing."""
-    n = up.shape[1]
-    spent = params["hard"] != 0 and lane[i]["energy"] >= params["energy_budget"]
+    n, params = s.up.shape[1], t.params[0]
+    spent = params["hard"] != 0 and s.lane[i]["energy"] >= params["energy_budget"]
     works = 0
     for m in range(n):
-        works += up[i, m]
+        works += s.up[i, m]
     for a in range(mask.shape[1]):
         m = a if a < n else (a - n) % (n + 1)
-        mask[i, a] = m == n or spent or works == 0 or up[i, m] != 0
-
-
-@kernel
-def reset_lanes(lane, free_at, up, head, category, cumulative, device, params, chosen, obs, out, mask):
-    """Start the next episode in every chosen lane: the first prompt is there at once.
-
-    Args:
-        lane: see `route_state.Lanes`; seed and episode are set already.
-        free_at: see `route_state.Lanes`.
-        up: see `route_state.Lanes`.
-        head: see `route_state.Tables`.
-        category: see `route_state.Tables`.
-        cumulative: see `route_state.Tables`.
-        device: see `route_state.Tables`.
-        params: see `route_state.Tables`.
-        chosen: (L,) bool.
-        obs: (L, D) float32, written.
-        out: (R, L) float64, written.
-        mask: (L, A) bool, written.
-    """
-    p = params[0]
-    for i in range(lane.shape[0]):
-        if not chosen[i]:
-            continue
-        seed, episode = lane[i]["seed"], lane[i]["episode"]
-        lane[i]["prompt_key"] = stream_key(seed, episode, PROMPT_STREAM, 0)
-        lane[i]["arrival_key"] = stream_key(seed, episode, ARRIVAL_STREAM, 0)
-        lane[i]["quality_key"] = stream_key(seed, episode, QUALITY_STREAM, 0)
-        lane[i]["outage_key"] = episode_key(seed, episode, OUTAGE_STREAM)
-        lane[i]["clock"] = lane[i]["time"] = lane[i]["energy"] = 0.0
-        lane[i]["steps"] = 0
-        lane[i]["prompt"] = _draw_prompt(cumulative, p["equal"], lane[i]["prompt_key"], 0)
-        free_at[i, :] = 0.0
-        up[i, :] = 1
-        _observe(lane, free_at, up, device, head, p, i, obs)
-        _mask(lane, up, p, i, mask)
-        out[:, i] = 0.0
-        out[ENERGY_LIMIT, i], out[DELAY_LIMIT, i] = p["energy_budget"], p["delay_budget"]
-        out[CATEGORY, i] = category[lane[i]["prompt"]]
+        mask[i, a] = m == n or spent or works == 0 or s.up[i, m] != 0
 
 
 @inlined
-def _serve(lane, free_at, up, upload, compute, download, energy, quality, logit, device, rtt, params, i, actions):
+def _serve(s, t, i, actions):
     """Send lane i's prompt to its experts.
 
     Returns:
         (number that answered, quality, joules, delay in s).
     """
-    x, now, n = lane[i]["prompt"], lane[i]["clock"], up.shape[1]
-    sent = now + params["t_gate"]
-    spent = params["hard"] != 0 and lane[i]["energy"] >= params["energy_budget"]
+    lane, params = s.lane[i], t.params[0]
+    x, n = lane["prompt"], s.up.shape[1]
+    sent = lane["clock"] + params["t_gate"]
+    spent = params["hard"] != 0 and lane["energy"] >= params["energy_budget"]
     count, slowest, refused, joules = 0, 0.0, 0.0, params["gate_energy"]
     highest, weights, merit, most = -math.inf, 0.0, 0.0, 0.0
     for a in range(actions.shape[1]):
@@ -134,101 +105,101 @@ def _serve(lane, free_at, up, upload, compute, download, energy, quality, logit,
             repeated = repeated or actions[i, b] == m
         if repeated:
             continue
-        if spent or up[i, m] == 0:
-            refused = max(refused, rtt[m])
+        if spent or s.up[i, m] == 0:
+            refused = max(refused, t.rtt[m])
             continue
-        arrival = sent + upload[x, m]
+        arrival = sent + t.upload[x, m]
         begin = arrival
         if params["queues"]:
-            begin = max(arrival, free_at[i, device[m]])
-            free_at[i, device[m]] = begin + compute[x, m]
-        slowest = max(slowest, (begin + compute[x, m]) + download[x, m] - sent)
-        joules += energy[x, m]
-        most = max(most, quality[x, m])
+            begin = max(arrival, s.free_at[i, t.device[m]])
+            s.free_at[i, t.device[m]] = begin + t.compute[x, m]
+        slowest = max(slowest, (begin + t.compute[x, m]) + t.download[x, m] - sent)
+        joules += t.energy[x, m]
+        quality, logit = t.quality[x, m], t.logit[x, m]
+        most = max(most, quality)
         # A running softmax: the weights are scaled to the highest logit seen so far.
-        if logit[x, m] > highest:
+        if logit > highest:
             if count:
-                scale = math.exp(highest - logit[x, m])
+                scale = math.exp(highest - logit)
                 weights, merit = weights * scale, merit * scale
-            highest = logit[x, m]
-            weights, merit = weights + 1.0, merit + quality[x, m]
+            highest = logit
+            weights, merit = weights + 1.0, merit + quality
         else:
-            share = math.exp(logit[x, m] - highest)
-            weights, merit = weights + share, merit + share * quality[x, m]
+            share = math.exp(logit - highest)
+            weights, merit = weights + share, merit + share * quality
         count += 1
     if count == 0:
         return 0, 0.0, joules, params["t_gate"] + refused
     value = most if params["best"] else merit / weights
     if params["bernoulli"]:
-        value = 1.0 if uniform(lane[i]["quality_key"], lane[i]["steps"]) <= value else 0.0
+        value = 1.0 if uniform(lane["quality_key"], lane["steps"]) <= value else 0.0
     return count, value, joules, params["t_gate"] + slowest + params["t_agg"] * count
 
 
+# --- entries: `arrays` stands for those of `route_state.Lanes`, then those of `route_state.Tables` --------------------
+
+
 @kernel
-def step_lanes(
-    lane,
-    free_at,
-    up,
-    upload,
-    compute,
-    download,
-    energy,
-    quality,
-    logit,
-    head,
-    category,
-    cumulative,
-    device,
-    rtt,
-    tau,
-    params,
-    actions,
-    skip,
-    obs,
-    out,
-    mask,
-    truncated,
-):
+def reset_lanes(chosen, obs, out, mask, *arrays):
+    """Start the next episode in every chosen lane: the first prompt is there at once.
+
+    Args:
+        chosen: (L,) bool.
+        obs: (L, D) float32, written.
+        out: (R, L) float64, written.
+        mask: (L, A) bool, written.
+        *arrays: seed and episode of each lane are set already.
+    """
+    s, t = _split(arrays)
+    p = t.params[0]
+    for i in range(s.lane.shape[0]):
+        if not chosen[i]:
+            continue
+        lane = s.lane[i]
+        seed, episode = lane["seed"], lane["episode"]
+        lane["prompt_key"] = stream_key(seed, episode, PROMPT_STREAM, 0)
+        lane["arrival_key"] = stream_key(seed, episode, ARRIVAL_STREAM, 0)
+        lane["quality_key"] = stream_key(seed, episode, QUALITY_STREAM, 0)
+        lane["outage_key"] = episode_key(seed, episode, OUTAGE_STREAM)
+        lane["clock"] = lane["time"] = lane["energy"] = 0.0
+        lane["steps"] = 0
+        lane["prompt"] = _draw_prompt(t.cumulative, p["equal"], lane["prompt_key"], 0)
+        s.free_at[i, :] = 0.0
+        s.up[i, :] = 1
+        _observe(s, t, i, obs)
+        _mask(s, t, i, mask)
+        out[:, i] = 0.0
+        out[ENERGY_LIMIT, i], out[DELAY_LIMIT, i] = p["energy_budget"], p["delay_budget"]
+        out[CATEGORY, i] = t.category[lane["prompt"]]
+
+
+@kernel
+def step_lanes(actions, skip, obs, out, mask, truncated, *arrays):
     """Answer one prompt in every lane and wait for the next.
 
     Args:
-        lane: see `route_state.Lanes`.
-        free_at: see `route_state.Lanes`.
-        up: see `route_state.Lanes`.
-        upload: see `route_state.Tables`; likewise what follows, up to ``params``.
-        compute: see `route_state.Tables`.
-        download: see `route_state.Tables`.
-        energy: see `route_state.Tables`.
-        quality: see `route_state.Tables`.
-        logit: see `route_state.Tables`.
-        head: see `route_state.Tables`.
-        category: see `route_state.Tables`.
-        cumulative: see `route_state.Tables`.
-        device: see `route_state.Tables`.
-        rtt: see `route_state.Tables`.
-        tau: see `route_state.Tables`.
-        params: see `route_state.Tables`.
         actions: (L, k) experts, in range; n in all but the first column means no further expert.
         skip: (L,) bool, lanes that are left alone.
         obs: (L, D) float32, written.
         out: (R, L) float64, written.
         mask: (L, A) bool, written.
         truncated: (L,) bool, written.
+        *arrays: see above.
     """
-    p = params[0]
-    for i in range(lane.shape[0]):
+    s, t = _split(arrays)
+    p = t.params[0]
+    for i in range(s.lane.shape[0]):
         if skip[i]:
             continue
-        x, now, step = lane[i]["prompt"], lane[i]["clock"], lane[i]["steps"]
-        count, value, joules, delay = _serve(
-            lane, free_at, up, upload, compute, download, energy, quality, logit, device, rtt, p, i, actions
-        )
+        lane = s.lane[i]
+        category, step = t.category[lane["prompt"]], lane["steps"]
+        count, value, joules, delay = _serve(s, t, i, actions)
         excess = 0.0
         if p["delays"] and count:
-            excess = max(delay - tau[category[x]], 0.0) / tau[category[x]]
+            excess = max(delay - t.tau[category], 0.0) / t.tau[category]
         gap = delay
         if p["objective"] != PER_SECOND:
-            gap = -math.log(uniform(lane[i]["arrival_key"], step)) / p["rate"]
+            gap = -math.log(uniform(lane["arrival_key"], step)) / p["rate"]
         total = joules + p["idle_watts"] * gap
         duration = 1.0
         if p["objective"] == PER_JOULE:
@@ -239,44 +210,34 @@ def step_lanes(
         if p["constraints"] == PENALTY:
             energy_term = p["energy_price"] * joules / p["energy_unit"]
             delay_term = p["delay_price"] * excess
-        lane[i]["clock"] = now + gap
-        lane[i]["time"] += duration
-        lane[i]["energy"] += total
-        lane[i]["steps"] = step + 1
-        lane[i]["prompt"] = _draw_prompt(cumulative, p["equal"], lane[i]["prompt_key"], step + 1)
+        lane["clock"] += gap
+        lane["time"] += duration
+        lane["energy"] += total
+        lane["steps"] = step + 1
+        lane["prompt"] = _draw_prompt(t.cumulative, p["equal"], lane["prompt_key"], step + 1)
         if p["dynamic"]:
-            for m in range(up.shape[1]):
-                u = uniform(device_key(lane[i]["outage_key"], m), step)
-                up[i, m] = u > p["p_fail"] if up[i, m] else u <= p["p_repair"]
-        truncated[i] = lane[i]["time"] >= p["horizon"]
+            for m in range(s.up.shape[1]):
+                u = uniform(device_key(lane["outage_key"], m), step)
+                s.up[i, m] = u > p["p_fail"] if s.up[i, m] else u <= p["p_repair"]
+        truncated[i] = lane["time"] >= p["horizon"]
         out[COST, i] = (energy_term - value) + delay_term
-        out[DURATION, i], out[TIME, i] = duration, lane[i]["time"]
+        out[DURATION, i], out[TIME, i] = duration, lane["time"]
         out[QUALITY_TERM, i], out[ENERGY_TERM, i], out[DELAY_TERM, i] = -value, energy_term, delay_term
         out[ENERGY_USED, i], out[DELAY_USED, i] = total, excess
         out[ENERGY_LIMIT, i], out[DELAY_LIMIT, i] = p["energy_budget"], p["delay_budget"]
-        out[CLOCK, i], out[QUALITY, i], out[DELAY, i], out[JOULES, i] = lane[i]["clock"], value, delay, total
-        out[CATEGORY, i] = category[x]
-        _observe(lane, free_at, up, device, head, p, i, obs)
-        _mask(lane, up, p, i, mask)
+        out[CLOCK, i], out[QUALITY, i], out[DELAY, i], out[JOULES, i] = lane["clock"], value, delay, total
+        out[CATEGORY, i] = category
+        _observe(s, t, i, obs)
+        _mask(s, t, i, mask)
 
 
 @kernel
-def show_lanes(lane, free_at, up, head, device, params, obs, mask):
-    """Write what every lane shows now.
-
-    Args:
-        lane: see `route_state.Lanes`.
-        free_at: see `route_state.Lanes`.
-        up: see `route_state.Lanes`.
-        head: see `route_state.Tables`.
-        device: see `route_state.Tables`.
-        params: see `route_state.Tables`.
-        obs: (L, D) float32, written.
-        mask: (L, A) bool, written.
-    """
-    for i in range(lane.shape[0]):
-        _observe(lane, free_at, up, device, head, params[0], i, obs)
-        _mask(lane, up, params[0], i, mask)
+def show_lanes(obs, mask, *arrays):
+    """Write what every lane shows now: obs (L, D) float32, mask (L, A) bool."""
+    s, t = _split(arrays)
+    for i in range(s.lane.shape[0]):
+        _observe(s, t, i, obs)
+        _mask(s, t, i, mask)
 
 
 @kernel

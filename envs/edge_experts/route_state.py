@@ -100,6 +100,9 @@ class Lanes(NamedTuple):
     up: NDArray[np.uint8]  # (L, n) whether each expert works
 
 
+LANE_ARRAYS = len(Lanes._fields)
+
+
 def allocate(lanes: int, experts: int, devices: int) -> Lanes:
     """Zeros for so many lanes."""
     return Lanes(np.zeros(lanes, LANE), np.zeros((lanes, devices)), np.zeros((lanes, experts), np.uint8))

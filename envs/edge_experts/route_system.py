@@ -91,23 +91,21 @@ class RouteSystem(System):
 
     def reset(self, mask: NDArray[np.bool_], results: Batch | None = None) -> Batch:
         """See `System.reset`."""
-        batch, t = results or self._batch(), self.tables
+        batch = results or self._batch()
         self.state.lane["episode"] += mask
-        kernel.reset_lanes(
-            *self.state, t.head, t.category, t.cumulative, t.device, t.params, mask, batch.obs, batch.out, batch.mask
-        )
+        kernel.reset_lanes(mask, batch.obs, batch.out, batch.mask, *self.state, *self.tables)
         return batch
 
     def step(self, actions: NDArray[np.int64], skip: NDArray[np.bool_]) -> Batch:
         """See `System.step`."""
         batch = self._batch()
-        kernel.step_lanes(*self.state, *self.tables, actions, skip, batch.obs, batch.out, batch.mask, batch.truncated)
+        kernel.step_lanes(actions, skip, batch.obs, batch.out, batch.mask, batch.truncated, *self.state, *self.tables)
         return batch
 
     def pending(self) -> Batch:
         """See `System.pending`."""
         batch, t, lane = self._batch(), self.tables, self.state.lane
-        kernel.show_lanes(*self.state, t.head, t.device, t.params, batch.obs, batch.mask)
+        kernel.show_lanes(batch.obs, batch.mask, *self.state, *t)
         batch.out[TIME], batch.out[CLOCK] = lane["time"], lane["clock"]
         batch.out[ENERGY_LIMIT], batch.out[DELAY_LIMIT] = t.params["energy_budget"], t.params["delay_budget"]
         batch.out[CATEGORY] = t.category[lane["prompt"]]
