@@ -131,7 +131,7 @@ class ScalarFace(LaneEnv):
             wait = float(self._clock.lengthened(self._world.lane["time"][0], wait))
         buffers = self._buffers
         obs = np.empty((1, self._width), np.float32)
-        status = kernel.step_lane(*self._world, server, wait, obs, buffers.out, buffers.ints)
+        status = kernel.step_lane(server, wait, obs, buffers.out, buffers.ints, *self._world)
         if status < 0:
             raise self._system.invalid_action(status, server, wait)
         self._done = status == 1

@@ -104,7 +104,7 @@ class _GameFace:
             wait = float(self._clock.lengthened(self._world.lane["time"][0], wait))
         obs = np.empty((1, self._width), np.float32)
         buffers = self._buffers
-        status = kernel.step_lane(*self._world, server, wait, obs, buffers.out, buffers.ints)
+        status = kernel.step_lane(server, wait, obs, buffers.out, buffers.ints, *self._world)
         if status < 0:
             raise self._simulator.invalid_action(status, server, wait)
         if self._drawing.on:

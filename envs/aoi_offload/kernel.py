@@ -85,31 +85,26 @@ def _reset_lane(w, i, obs, out, ints):
             join(w, i, m, 0.0)
 
 
+# --- entries: `world` stands for the arrays of `World` ----------------------------------------------------------------
+
+
 @kernel
-def reset_lanes(lane, device, edge, timer, memory, choices, rule, scale, params, mask, until, obs, out, ints):
+def reset_lanes(mask, until, obs, out, ints, *world):
     """Start an episode in every lane whose mask is set and run it to the first agent's decision.
 
     Args:
-        lane: the arrays of `World`, in order, up to ``params``; seed and episode of each lane are set already.
-        device: see `World`.
-        edge: see `World`.
-        timer: see `World`.
-        memory: see `World`.
-        choices: see `World`.
-        rule: see `World`.
-        scale: see `World`.
-        params: see `World`.
         mask: (L,) bool.
         until: (L,) float64, stop before the first event at or after it, in seconds.
         obs: (L, D) float32, written.
         out: (6, L) float64, written.
         ints: (2, L) int32, written.
+        *world: seed and episode of each lane are set already.
     """
-    w = World(lane, device, edge, timer, memory, choices, rule, scale, params)
-    for i in range(lane.shape[0]):
+    w = World(*world)
+    for i in range(w.lane.shape[0]):
         if mask[i]:
             _reset_lane(w, i, obs, out, ints)
-            lane[i]["device"] = next_event(w, i)
+            w.lane[i]["device"] = next_event(w, i)
             advance(w, i, until[i], obs, out, ints)
 
 
@@ -155,56 +150,28 @@ def _invalid(w, i, server, wait):
 
 
 @kernel
-def step_lane(lane, device, edge, timer, memory, choices, rule, scale, params, server, wait, obs, out, ints):
+def step_lane(server, wait, obs, out, ints, *world):
     """One decision in lane 0: the scalar twin of `step_lanes`.
 
     Returns:
         0 or 1: done, and whether the horizon is reached; -1 or -2: server or wait is invalid and nothing was done.
     """
-    w = World(lane, device, edge, timer, memory, choices, rule, scale, params)
+    w = World(*world)
     i = np.int64(0)
     problem = _invalid(w, i, server, wait)
     if problem:
         return -problem
     decide(w, i, server, wait)
     advance(w, i, math.inf, obs, out, ints)
-    lane[0]["done"] = lane[0]["time"] >= params[0]["horizon"]
-    return lane[0]["done"]
+    w.lane[0]["done"] = w.lane[0]["time"] >= w.params[0]["horizon"]
+    return w.lane[0]["done"]
 
 
 @kernel
-def step_lanes(
-    lane,
-    device,
-    edge,
-    timer,
-    memory,
-    choices,
-    rule,
-    scale,
-    params,
-    server,
-    wait,
-    skip,
-    until,
-    horizon,
-    obs,
-    out,
-    ints,
-    truncated,
-):
+def step_lanes(server, wait, skip, until, horizon, obs, out, ints, truncated, *world):
     """One decision in every lane.
 
     Args:
-        lane: the arrays of `World`, in order, up to ``params``.
-        device: see `World`.
-        edge: see `World`.
-        timer: see `World`.
-        memory: see `World`.
-        choices: see `World`.
-        rule: see `World`.
-        scale: see `World`.
-        params: see `World`.
         server: (L,) integers.
         wait: (L,) floats, in seconds.
         skip: (L,) bool, lanes that are left alone.
@@ -215,18 +182,19 @@ def step_lanes(
         out: (6, L) float64, written.
         ints: (2, L) int32, written.
         truncated: (L,) bool, written.
+        *world: see above.
 
     Returns:
         (lane, code) of the first invalid action with the codes of `step_lane`, and then nothing was done; else (0, 0).
     """
-    w = World(lane, device, edge, timer, memory, choices, rule, scale, params)
-    if not _all_plausible(server, wait, scale.shape[1], _wait_limit(params[0])):
-        for i in range(lane.shape[0]):
+    w = World(*world)
+    if not _all_plausible(server, wait, w.scale.shape[1], _wait_limit(w.params[0])):
+        for i in range(w.lane.shape[0]):
             if not skip[i]:
                 problem = _invalid(w, i, server[i], wait[i])
                 if problem:
                     return i, -problem
-    lanes = lane.shape[0]
+    lanes = w.lane.shape[0]
     for first in range(0, lanes, BLOCK):
         # Two passes over a block, so that the device of the next event is on its way before it is needed.
         last = min(first + BLOCK, lanes)
@@ -235,44 +203,36 @@ def step_lanes(
                 _fetch(w, i + AHEAD)
             if not skip[i]:
                 decide(w, i, server[i], wait[i])
-                prefetch(w.device, (i, lane[i]["device"]), 0)
-                prefetch(w.device, (i, lane[i]["device"]), LINE)
+                prefetch(w.device, (i, w.lane[i]["device"]), 0)
+                prefetch(w.device, (i, w.lane[i]["device"]), LINE)
         for i in range(first, last):
             if not skip[i]:
                 advance(w, i, until[i], obs, out, ints)
-                truncated[i] = lane[i]["time"] >= horizon[i] or timer[i, ROOT] >= until[i]
-                lane[i]["done"] = truncated[i]
+                truncated[i] = w.lane[i]["time"] >= horizon[i] or w.timer[i, ROOT] >= until[i]
+                w.lane[i]["done"] = truncated[i]
     return 0, 0
 
 
 @kernel
-def open_intervals(lane, device, edge, timer, memory, choices, rule, scale, params, i, step_out, obs, out):
+def open_intervals(i, step_out, obs, out, *world):
     """Final observation, cost and duration of every device's open interval in lane i.
 
     Args:
-        lane: the arrays of `World`, in order, up to ``params``.
-        device: see `World`.
-        edge: see `World`.
-        timer: see `World`.
-        memory: see `World`.
-        choices: see `World`.
-        rule: see `World`.
-        scale: see `World`.
-        params: see `World`.
         i: the lane.
         step_out: (6, L) float64: what the step wrote, for the device whose decision is pending.
         obs: (M, 4 + N) float32, written; ``kind`` is IDLE but for the device whose decision is pending.
         out: (6, M) float64, written.
+        *world: see above.
     """
-    w = World(lane, device, edge, timer, memory, choices, rule, scale, params)
-    count = device.shape[1]
-    for m in range(count):
-        if m == lane[i]["device"]:
-            observe(w, i, m, lane[i]["kind"], obs, m, False)
+    w = World(*world)
+    lane, params = w.lane[i], w.params[0]
+    for m in range(w.device.shape[1]):
+        if m == lane["device"]:
+            observe(w, i, m, lane["kind"], obs, m, False)
             for row in range(out.shape[0]):
                 out[row, m] = step_out[row, i]
             continue
-        code = device[i, m]["code"]
-        idle = code == DROP and device[i, m]["prev"] == OUTSIDE and params[0]["drop"] != DEADLINE
+        code = w.device[i, m]["code"]
+        idle = code == DROP and w.device[i, m]["prev"] == OUTSIDE and params["drop"] != DEADLINE
         observe(w, i, m, IDLE, obs, m, False)
         price(w, i, m, code == GENERATE, idle, out, m)

@@ -147,7 +147,7 @@ class Simulator:
         buffers = results or Buffers(self.lanes, self.width)
         self.world.lane["episode"] += mask
         self._find_horizons()
-        kernel.reset_lanes(*self.world, mask, self.until, buffers.obs, buffers.out, buffers.ints)
+        kernel.reset_lanes(mask, self.until, buffers.obs, buffers.out, buffers.ints, *self.world)
         return buffers
 
     def _find_horizons(self) -> None:
@@ -179,7 +179,6 @@ class Simulator:
         truncated = np.zeros(self.lanes, bool)
         skip = self._nobody if skip is None else skip
         lane, problem = kernel.step_lanes(
-            *self.world,
             server,
             wait,
             skip,
@@ -189,6 +188,7 @@ class Simulator:
             buffers.out,
             buffers.ints,
             truncated,
+            *self.world,
         )
         if problem:
             raise self.invalid_action(problem, server[lane], wait[lane], lane)
@@ -243,7 +243,7 @@ class Simulator:
         devices = self.params.n_devices
         obs = np.empty((devices, self.params.n_edges + 4), np.float32)
         out = np.empty((6, devices))
-        kernel.open_intervals(*self.world, lane, buffers.out, obs, out)
+        kernel.open_intervals(lane, buffers.out, obs, out, *self.world)
         return obs, out
 
     def stretch(self, gen_before: NDArray[np.float64], start: float, buffers: Buffers) -> NDArray[np.float64]:

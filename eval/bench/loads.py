@@ -100,10 +100,10 @@ def raw_kernel(params: AoIParams, lanes: int, warmup: int) -> Load:
     actions = [(a["server"], a["wait"][:, 0].astype(np.float64)) for a in batched_actions(params, lanes)]
 
     def step(action: Any) -> None:
-        kernel.step_lanes(*world, *action, nobody, until, ends, buffers.obs, buffers.out, buffers.ints, truncated)
+        kernel.step_lanes(*action, nobody, until, ends, buffers.obs, buffers.out, buffers.ints, truncated, *world)
         if truncated.any():
             world.lane["episode"] += truncated
-            kernel.reset_lanes(*world, truncated, until, buffers.obs, buffers.out, buffers.ints)
+            kernel.reset_lanes(truncated, until, buffers.obs, buffers.out, buffers.ints, *world)
 
     return _stepping(step, actions, lanes, warmup)  # type: ignore[arg-type]  # this step takes pairs
 

@@ -12,6 +12,7 @@ import pytest
 from edgewise.cli.main import main
 from edgewise.envs.aoi_offload.game import AoIOffloadAEC
 from edgewise.envs.aoi_offload.params import AoIParams
+from edgewise.envs.aoi_offload.state import World
 from edgewise.envs.core.errors import InvalidInputError, MissingExtraError
 from edgewise.envs.edge_experts.env import ExpertRouteVectorEnv
 from edgewise.envs.model_caching.params import CachingParams
@@ -162,9 +163,9 @@ def test_raw_kernel_and_environment_take_the_same_decisions(monkeypatch):
     seen = []
     step = loads.kernel.step_lanes
 
-    def spy(lane, *others):
-        result = step(lane, *others)
-        seen.append(lane["time"].copy())
+    def spy(*arrays):
+        result = step(*arrays)
+        seen.append(World(*arrays[-len(World._fields) :]).lane["time"].copy())
         return result
 
     monkeypatch.setattr(loads.kernel, "step_lanes", spy)
