@@ -127,7 +127,9 @@ def _read(
     counted = np.arange(size) > lookback
     counted[0] |= episode.t_started == 0 and lookback == 0  # the stretch before the first decision
     if OPEN[0] in infos[-1]:
-        extra += [infos[-1][name] for name in OPEN]
+        still_open = np.array([infos[-1][name] for name in OPEN])
+        still_open[:, devices[-1]] = 0.0  # its interval is the last step's
+        extra += still_open
     acted = np.arange(size) < size - 1
     carrier = np.zeros((size, n_edges + 2), np.float32)
     logp = np.zeros(size, np.float32)

@@ -262,8 +262,8 @@ class FractionalD3QNDDPG(OffPolicyAlgorithm):
             for critic in (self.policy.critic, self.policy.critic_target):
                 critic.fit(self._stored_wait(waits))
         costs, durations = buffer.costs[:rows], buffer.durations[:rows]
-        if self.winsorise > 0.0:
-            low, high = np.quantile(costs, [self.winsorise, 1.0 - self.winsorise])
+        if self.winsorise > 0.0 and not buffer.absolute:  # sums since the episode began outgrow those of the warm-up
+            low, high = buffer.area_factor * np.quantile(costs, [self.winsorise, 1.0 - self.winsorise])
             buffer.cost_limits = (float(low), float(high))
         self.scale = max(float(np.abs(buffer.price(costs, durations, float(np.mean(buffer.ratio)))).mean()), 1e-12)
         self.calibrated = True

@@ -159,7 +159,9 @@ class D3QNDDPGPolicy(BasePolicy):
         """
         features = self.extractor(observation.float())
         logit = self.actor(features) + noise.unsqueeze(-1) * torch.randn(len(features), 1, device=features.device)
-        server = self.choices(observation, epsilon, features)
+        return self._carrier(logit, self.choices(observation, epsilon, features))
+
+    def _carrier(self, logit: Tensor, server: Tensor) -> Tensor:
         scores = 2.0 * nn.functional.one_hot(server, self.n_choices) - 1.0
         return torch.cat([2.0 * torch.sigmoid(logit) - 1.0, scores], dim=-1)
 
@@ -169,10 +171,9 @@ class D3QNDDPGPolicy(BasePolicy):
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:
         assert isinstance(observation, Tensor)
-        zero = torch.zeros(len(observation), device=observation.device)
-        if not self.waits:
-            return self.choices(observation, zero)
-        return self.carrier(observation, zero, zero)
+        features = self.extractor(observation.float())  # nothing is drawn: evaluations leave the training as it is
+        server = self.best(self.q(features), observation)
+        return self._carrier(self.actor(features), server) if self.waits else server
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()

@@ -149,6 +149,17 @@ class ScalarFace(LaneEnv):
 
     # --- inspection ---------------------------------------------------------------------------------------------------
 
+    def set_state(self, state: dict[str, NDArray[Any]]) -> None:
+        """Continue bit for bit from a state of `get_state`; what is drawn begins there.
+
+        Raises:
+            InvalidInputError: the state does not fit these parameters.
+        """
+        super().set_state(state)
+        if self._drawing.on:
+            pending = self._system.pending()
+            self._drawing.note(self._plain(pending.obs[0]), pending.info(self._team), None)
+
     def statistics(self) -> dict[str, NDArray[Any]]:
         """Statistics of every device since the reset, arrays (M, ...); see `Simulator.statistics`."""
         return {name: array[0] for name, array in self._system.statistics().items()}

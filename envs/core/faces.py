@@ -131,11 +131,17 @@ class LaneVectorEnv(VectorEnv[Obs, Any, NDArray[Any]], ABC, Generic[R]):
 
     # --- episodes -----------------------------------------------------------------------------------------------------
 
+    @property
+    def waiting(self) -> Flags:
+        """(n,) the lanes that NEXT_STEP resets in the next step, and that the other modes leave to `reset`."""
+        return self._done.copy()
+
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Obs, Info]:
         """Start an episode in every lane, or in the lanes of ``options["reset_mask"]``.
 
         Args:
-            seed: an integer s gives lane i the seed s + i; a list gives each its own; None starts the next episode.
+            seed: an integer s gives lane i the seed s + i; a list gives each its own, all of them; None starts the
+                next episode.
             options: ``reset_mask``, bool (n,): the lanes to reset (the others stay where they are: same
                 observation and time, cost and duration 0).
 

@@ -4,7 +4,7 @@ The same source runs uncompiled with ``NUMBA_DISABLE_JIT=1``.
 
 numba counts references to arrays, and a function that takes several in a tuple counts them all, atomically, at its
 entry and exit: up to two fifths of a step. Kernels go without. They write into arrays that Python holds for as long as
-they run, and must allocate none themselves: nobody would free it.
+they run, and allocate none: one that would does not compile.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The seed tree: everything random in a run comes from the run's one seed.
 
-Environment seeds have 64 bits: two for the role, 30 for the run, 32 for the lane. So training, evaluation and the outer
-loop's checks never share a draw, whatever the number of lanes, neither within a run nor between runs with different
-seeds; and small seeds written by hand (below 2^62) belong to no run.
+Environment seeds have 64 bits: two for the role, 30 for the run, 32 for the lane. So training, evaluation, and what is
+scored or tuned meanwhile never share a draw, whatever the number of lanes, neither within a run nor between runs with
+different seeds; and small seeds written by hand (below 2^62) belong to no run.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class SeedTree:
 
     @property
     def outer(self) -> int:
-        """First seed of the greedy episodes by which an outer loop measures its ratio during training."""
+        """First seed of the episodes beside training: checkpoints are scored on them, scripted rules are tuned."""
         return self.base(Role.OUTER)
 
     def lanes(self, role: Role, count: int, first: int = 0) -> npt.NDArray[np.uint64]:

@@ -73,6 +73,8 @@ class _PricedVector(VectorWrapper, gym.utils.RecordConstructorArgs):
 
     def step(self, actions: Any) -> Step:
         """Step all lanes; the rewards of the environment itself are ignored."""
+        if self._next_step:  # the suite's own environments know, after `set_state` too
+            self._resetting = getattr(self.unwrapped, "waiting", self._resetting)
         obs, _, terminated, truncated, infos = self.env.step(actions)
         rewards = np.where(self._resetting, 0.0, self._price(infos, ~self._resetting))
         if self._next_step:

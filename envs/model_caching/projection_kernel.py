@@ -58,7 +58,7 @@ def _place(w, i, cache, share, plan):
 @inlined
 def _shares(w, i, share, plan, served):
     """Locally executed shares: none without demand or model, less while weights are loaded or a window is full."""
-    rule, shared = w.params[0]["window_rule"], w.params[0]["shared"]
+    rule, shared, plain = w.params[0]["window_rule"], w.params[0]["shared"], w.params[0]["plain"]
     for j in range(w.agent.shape[1]):
         agent, static = w.agent[i, j], w.static[j]
         held = w.resident[i, static["model"]] > 0 if shared else agent["cache"] > 0
@@ -71,7 +71,7 @@ def _shares(w, i, share, plan, served):
                     b = min(b, max(0.0, static["window"] - agent["context"]) / arriving)
                 else:
                     plan[i, j], b = 0, 0.0
-                    w.fresh[i, static["model"]] -= 1
+                    w.fresh[i, static["model"]] -= 0 if plain else 1  # nobody counts where weights alone take memory
         served[i, j] = b
 
 

@@ -17,6 +17,7 @@ from ...envs.aoi_offload.policies import ScriptedPolicy
 from ...envs.aoi_offload.simulate import simulate
 from ...envs.aoi_offload.state import DELAY, QUEUES, STREAM_OFFSET
 from .baselines import Rule, wait_grid
+from .metrics import finite_ages
 from .play import everyone, play
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class ScriptedArena:
         own = _Plain(ScriptedPolicy(*self.rules, params=self.params, seed=int(seeds[0]) % 2**32))
         decide = Deviants(self.params, own, [deviation] * len(seeds), [group] * len(seeds))
         counters = play(self.params, decide, seeds, horizon, agents=group, others=self.rules, warmup=warmup)
-        return _ages(counters)
+        return finite_ages(counters, horizon)
 
     def _rule(self, deviation: Deviation) -> Rule | None:
         """The deviation as scripted rules, where it is one."""
@@ -132,7 +133,10 @@ class ScriptedArena:
             return server, "fixed:0"
         if name == "threshold":
             return None  # scaling changes its slope
-        scaled = [min(deviation.number * float(number), self.params.z_max) for number in numbers]
+        scaled = [deviation.number * float(number) for number in numbers]
+        if name == "uniform" and max(scaled) > self.params.z_max:
+            return None  # a longer draw is cut, not drawn again
+        scaled = [min(number, self.params.z_max) for number in scaled]
         return server, ":".join([name, *map(str, scaled)])
 
 
@@ -161,14 +165,9 @@ class PolicyArena:
                 self.params, self.policy, [job.deviation for job, _ in part], [job.group for job, _ in part]
             )
             counters = play(self.params, decide, [seed for _, seed in part], horizon, warmup=warmup)
-            found.append(_ages(counters))
+            found.append(finite_ages(counters, horizon))
         ages = np.concatenate(found).reshape(len(runs), len(seeds), -1)
         return np.array([ages[row][:, list(job.group)].mean(axis=1) for row, job in zip(rows, jobs, strict=True)])
-
-
-def _ages(counters: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
-    """Mean age of each device, s, shape (lanes, M)."""
-    return np.asarray(counters["area"] / counters["time"])
 
 
 class _Plain:

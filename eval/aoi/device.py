@@ -27,7 +27,7 @@ from ..statistics import difference, relative_difference
 from . import results
 from .baselines import Contest, Rule, Runner, baselines
 from .episodes import can_record_all, observations, record, record_all, response, run_policy, trace
-from .metrics import Metrics, measure
+from .metrics import Metrics, finite_ages, measure
 from .scores import reference, score
 
 if TYPE_CHECKING:
@@ -131,7 +131,8 @@ def score_device(policy: Policy, config: TrainConfig, *, seeds: int = 16) -> dic
         return {"score": exact.mean_age, "mean_age": exact.mean_age}
     first = SeedTree(config.seed).outer
     counters = run_policy(policy, env.id, env.kwargs(), [first + lane for lane in range(seeds)])
-    age = float(measure(counters, counted(env.kwargs())).mean_age.mean())
+    devices = counted(env.kwargs())
+    age = float(finite_ages(counters, env.horizon)[:, slice(None) if devices is None else devices].mean())
     return {"score": age, "mean_age": age}
 
 

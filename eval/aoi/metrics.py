@@ -101,6 +101,18 @@ def without_first_cycles(statistics: Mapping[str, NDArray[Any]], first: NDArray[
     return {**statistics, **left}
 
 
+def finite_ages(statistics: Mapping[str, NDArray[Any]], horizon: float) -> NDArray[np.float64]:
+    """Mean age of every device, s, shape (seeds, devices), for scores during training.
+
+    A policy that is still bad must not end its training: a device that completed no task that counts is taken to be as
+    old as the episode is long. (`measure` refuses to judge it.)
+    """
+    area, time = np.asarray(statistics["area"]), np.asarray(statistics["time"])
+    ages = np.full(area.shape, float(horizon))
+    np.divide(area, time, out=ages, where=time > 0)
+    return ages
+
+
 def measure(statistics: Mapping[str, NDArray[Any]], devices: Sequence[int] | None = None) -> Metrics:
     """Turn counters into figures.
 

@@ -163,6 +163,11 @@ def _counted(record: Record) -> float:
     return float(witness["seconds"] if witness["finished"] else record["settings"]["highs_limit"])
 
 
+def _agreement(compared: int, apart: float | None) -> str:
+    wrong = apart is not None and apart > AGREEMENT
+    return f"{compared} compared" + (", and one of the solvers is wrong" if wrong else "")
+
+
 def _against_highs(records: Sequence[Record]) -> Table:
     lines = []
     for (prompts, share, _), group in _grouped(records).items():
@@ -181,7 +186,7 @@ def _against_highs(records: Sequence[Record]) -> Table:
             (f"{'≥ ' if cut else ''}{statistics.median(ups):.0f} ×", f"at least {min(ups):.0f} ×"),
             (f"{clock(statistics.median(spent))} and {clock(statistics.median(theirs))}", ""),
             (f"{'≥ ' if cut else ''}{statistics.median(by_processor):.0f} ×", f"at least {min(by_processor):.0f} ×"),
-            (NOTHING if apart is None else f"{apart:.1e}", f"{len(done)} compared"),
+            (NOTHING if apart is None else f"{apart:.1e}", _agreement(len(done), apart)),
         ]
         lines.append(Line(f"{-prompts} prompts", f"{group[0]['settings']['n']} experts", cells))
     limits = sorted({record["settings"]["highs_limit"] for record in records})

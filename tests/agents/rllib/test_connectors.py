@@ -166,11 +166,15 @@ def test_every_decision_is_trained_on_once_whatever_the_chunks() -> None:
 def test_costs_are_counted_once_and_open_intervals_too() -> None:
     events = random_events(40)
     last = stream(events[20:], lookback=0, t_started=20, truncated=True)
-    last.infos.data[-1].update(agents_cost=np.array([5.0, 7.0]), agents_duration=np.array([1.0, 0.0]))
+    (deciding, cost, duration), other = (events[-1][column] for column in (0, 7, 8)), 1 - int(events[-1][0])
+    still_open = np.zeros((2, DEVICES))  # as the environment tells it: of the device that decides, the step's own
+    still_open[:, int(deciding)], still_open[:, other] = (cost, duration), (5.0, 0.25)
+    last.infos.data[-1].update(agents_cost=still_open[0], agents_duration=still_open[1])
     _, pricing = priced([stream(events[:21]), last], calls=1)
     table = np.array(events)
     expected = np.array([[table[table[:, 0] == d, column].sum() for d in range(DEVICES)] for column in (7, 8)])
-    assert pricing.take_sums() == pytest.approx(expected + np.array([[5.0, 7.0], [1.0, 0.0]]), rel=1e-12)
+    expected[:, other] += 5.0, 0.25
+    assert pricing.take_sums() == pytest.approx(expected, rel=1e-12)
 
 
 def test_the_first_batch_gives_the_ratio_and_lets_the_actor_rest() -> None:

@@ -128,7 +128,7 @@ def test_doubled_area_and_absolute_sums_are_priced_as_released() -> None:
     absolute = stored_buffer("cumulative_absolute_cost")
     buffer = absolute.replay_buffer
     assert buffer is not None
-    buffer.cost_limits = None
+    assert absolute.calibrated
     assert (buffer.price(cost, duration) == -np.abs(-(cost - buffer.ratio * duration))).all()
     rows = buffer.size()
     ended = buffer.dones[:rows].astype(bool)
@@ -137,6 +137,30 @@ def test_doubled_area_and_absolute_sums_are_priced_as_released() -> None:
     assert (~grows[ended[:-1]]).all()  # ... start anew with it
     assert ended.any()
     assert not (np.diff(stored_buffer("").replay_buffer.durations[:rows], axis=0)[~ended[:-1]] >= 0).all()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("defects", [(), ("doubled_area",)])
+def test_the_area_is_doubled_before_and_after_it_is_pulled_in(defects: tuple[str, ...]) -> None:
+    """The limits are quantiles of what was measured: a factor on all areas moves them, too."""
+    model = make(defects=defects, winsorise=0.05)
+    model.learn(8 * 80)
+    buffer, factor = model.replay_buffer, 2.0 if defects else 1.0
+    assert buffer is not None
+    assert buffer.cost_limits is not None
+    costs = np.linspace(0.0, buffer.costs.max(), 50)
+    low, high = (limit / factor for limit in buffer.cost_limits)
+    assert costs[0] < low < high < costs[-1]
+    expected = -factor * np.clip(costs, low, high) * buffer.reward_scale
+    assert buffer.price(costs, np.zeros(50)) == pytest.approx(expected)
+
+
+def test_greedy_decisions_draw_nothing() -> None:
+    """An evaluation during training must leave the training as it is."""
+    policy = policy_of(make())
+    before = torch.get_rng_state()
+    decided = policy.act(np.tile(np.array([2.0, 1.0, 1.0, 0.0, 1.0], np.float32), (4, 1)))
+    assert decided["server"].shape == (4,)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_exploration_collapses_after_twenty_decisions() -> None:

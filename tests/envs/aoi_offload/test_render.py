@@ -162,6 +162,25 @@ def test_svg_is_repeatable_and_names_its_parts(recorder):
     assert "Age of device 0" in text
 
 
+@pytest.mark.parametrize("entry", ["edgewise/AoIOffload-v0", "edgewise/AoIOffloadGame-v0"])
+def test_what_is_drawn_begins_where_a_state_was_restored(entry):
+    env = gymnasium.make(entry, preset="small", render_mode="ansi")
+    env.reset(seed=0)
+    action = {"server": 1, "wait": np.array([0.5], np.float32)}
+    for _ in range(6):
+        info = env.step(action)[4]
+    saved, then = env.unwrapped.get_state(), env.unwrapped.render()
+    for _ in range(6):
+        env.step(action)
+    env.unwrapped.set_state(saved)
+    restored = env.unwrapped.render()
+    clock = f"{info['time']:.3f} s"
+    assert clock in then
+    assert clock in restored
+    env.step(action)
+    assert clock not in env.unwrapped.render()
+
+
 def test_a_window_shows_frames_and_closes_twice(recorder):
     pygame = pytest.importorskip("pygame")
     window = render.Window(size=(320, 200), fps=1000)

@@ -188,6 +188,25 @@ def test_vector_rate_reward_ignores_reset_steps_only():
         vector(VectorRateReward, AutoresetMode.NEXT_STEP, 2, durations=(0.5, 0.0, 7.0))
 
 
+@pytest.mark.parametrize("end", [True, False])
+def test_rewards_are_right_after_a_state_was_restored(end):
+    """Whether a lane resets now is the environment's state, not the wrapper's."""
+    env = VectorRateReward(gym.make_vec("edgewise/AoIOffload-v0", num_envs=2, preset="single", decision="joint"))
+    actions = {"server": np.zeros(2, np.int64), "wait": np.full((2, 1), 0.5, np.float32)}
+    env.reset(seed=0)
+    middle = env.unwrapped.get_state()
+    while not env.step(actions)[3].any():
+        pass
+    ended = env.unwrapped.get_state()
+    env.unwrapped.set_state(middle)
+    assert (env.step(actions)[1] < 0.0).all()
+    if end:
+        env.unwrapped.set_state(ended)
+        over = env.unwrapped.waiting
+        assert over.any()
+        assert (env.step(actions)[1][over] == 0.0).all()
+
+
 def test_lanes_that_end_at_different_times_reset_alone():
     class Long(Scripted):
         def step(self, action):

@@ -72,6 +72,17 @@ def test_a_scaled_wait_stays_within_its_range():
     assert decide(observations([0]), np.array([0]))[1][0] == PARAMS.z_max
 
 
+@pytest.mark.parametrize("wait", ["uniform:3", "uniform:1:2", "uniform:1"])
+def test_a_scaled_random_wait_is_cut_and_not_drawn_again(wait):
+    """Both arenas: twice the draw, at most the longest wait."""
+    deviation, seeds = Deviation("scaled", 2.0), list(range(60))
+    scripted = ScriptedArena(ONE_EDGE, ("server:1", wait))
+    decided = PolicyArena(ONE_EDGE, Rule("server:1", wait, ONE_EDGE))
+    jobs = [Job((0,), deviation)]
+    ages = [arena.ages(jobs, seeds, 200.0).mean() for arena in (scripted, decided)]
+    assert ages[0] == pytest.approx(ages[1], rel=0.01)
+
+
 def test_ties_of_the_shortest_queue_go_either_way():
     decide = Deviants(PARAMS, Rule("server:1", "fixed:1"), [Deviation("fixed", 0.0)], [(0,)])
     lanes = np.zeros(200, int)

@@ -189,6 +189,14 @@ def test_a_team_is_scored_by_its_age_on_seeds_of_its_own(monkeypatch):
     assert used[-1][1] == 50.0  # more devices, shorter episodes
 
 
+@pytest.mark.parametrize("objective", ["team", "selfish"])
+def test_a_policy_that_completes_nothing_in_time_has_a_finite_score(objective):
+    """Training must outlive a bad policy; a device without a cycle counts as old as the episode is long."""
+    score = score_checkpoint(Shortest(3.0), config(objective=objective, horizon=3.0))
+    assert np.isfinite(list(score.values())).all()
+    assert 0.5 < score["mean_age"] <= 3.0
+
+
 def test_selfish_devices_are_scored_by_what_a_deviation_brings():
     """The equilibrium has the higher age, and must not lose to the policy that is easily exploited."""
     settings = config(objective="selfish", horizon=300.0)
