@@ -315,7 +315,8 @@ def simulate_caching(
 
     Args:
         policy: cloud | fifo | lfu | lru | laot | random | static | admission_lfu[:H] | gdsf[:H] | lookahead[:H] |
-            density_ewma[:H:D] | density_memoryless[:C:M]; lookahead alone is the best of its family.
+            lookahead_mean[:H] | density_ewma[:H:D] | density_memoryless[:C:M]; H slots ahead, D decay of the mean,
+            C times the slot's demand plus M requests; lookahead alone is the best of its family.
         mode: Physics and prices.
         preset: Population and demand.
         agents: Number of agents; default the preset's.

@@ -60,9 +60,12 @@ def evaluate(
             command=command,
             progress=progress,
         )
-    of(open_run(run_dir).config).show(evaluation, stdout_console())
+    run = open_run(run_dir)
+    of(run.config).show(evaluation, stdout_console())
     path = write_report(run_dir)
     print(f"report: {path}")
+    if "result" not in run.record:
+        print(f"note: the training is not finished; this is {evaluation.checkpoint}")
     return path
 
 

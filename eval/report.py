@@ -49,6 +49,7 @@ def write_report(run_dir: str | Path) -> Path:
     run = open_run(run_dir)
     family = families.of(run.config)
     evaluation = results.read_as(family.evaluation, run.path)
+    results.check_checkpoint(run, evaluation.checkpoint)
     rows = read_metrics(run.metrics) if run.metrics.is_file() else []
     path = run.path / FILE_NAME
     atomic.write_file(path, family.page(run, evaluation, rows).encode())

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ValidationError
 
 from ..envs.core.errors import CheckpointError, StorageError
 from ..train import atomic
+from ..train.checkpoint import folder_name, steps
+from ..train.run_folder import RunFolder
 from .estimates import FINITE
 
 FILE_NAME = "evaluation.json"
@@ -50,6 +52,20 @@ def write(run_dir: Path, evaluation: AnyEvaluation) -> Path:
     path = run_dir / FILE_NAME
     atomic.write_json(path, evaluation.model_dump(mode="json"))
     return path
+
+
+def check_checkpoint(run: RunFolder, name: str) -> None:
+    """Refuse an evaluation of a checkpoint that a run no longer keeps: its training went on after it.
+
+    Raises:
+        CheckpointError: so it is.
+    """
+    kept = [folder_name(step) for step in steps(run.checkpoints)]
+    if kept and name not in kept:
+        raise CheckpointError(
+            f"{run.path / FILE_NAME}: is of {name}, but the training went on and keeps {', '.join(kept)}; "
+            f"run  edgewise evaluate {run.path}  again"
+        )
 
 
 def read_as(kind: type[EvaluationT], run_dir: Path, file_name: str = FILE_NAME) -> EvaluationT:

@@ -180,9 +180,10 @@ def explain(model: type[BaseModel], error: ValidationError, prefix: str = "") ->
     path = ".".join([*([prefix] if prefix else []), *names])
     if problem["type"] == "extra_forbidden":
         here = ".".join([*([prefix] if prefix else []), *names[:-1], ""])
-        known = [*(here + name for name in owner.model_fields), *_paths(model)]
-        known = [name for name in known if name != path]  # a field of another choice, such as another algorithm
-        return f"unknown field {path!r}{_suggest(path, known) or '; known: ' + ', '.join(owner.model_fields)}"
+        hint = _suggest(names[-1], [*owner.model_fields], here)
+        if not hint:  # elsewhere; what begins alike belongs to another choice, such as another algorithm
+            hint = _suggest(path, [name for name in _paths(model) if not here or not name.startswith(here)])
+        return f"unknown field {path!r}{hint or '; known: ' + ', '.join(owner.model_fields)}"
     context = problem.get("ctx", {})
     if problem["type"] == "missing":
         return f"{path}: this field is required"
@@ -228,10 +229,10 @@ def _truth_value(model: type[BaseModel], content: dict[str, Any], prefix: str = 
     return None
 
 
-def _suggest(name: str, known: Sequence[str]) -> str:
+def _suggest(name: str, known: Sequence[str], prefix: str = "") -> str:
     leaf = name.rpartition(".")[2]
     near = [path for path in known if path.rpartition(".")[2] == leaf] or difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    return f"; did you mean {prefix + near[0]!r}?" if near else ""
 
 
 def _locate(model: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[list[str], FieldInfo | None, type[BaseModel]]:

@@ -98,11 +98,12 @@ def _check_fit(config: Config, game: bool) -> None:
                 raise InvalidInputError.of(name, f"{default!r} where one device learns", getattr(config, name))
 
 
-def ppo_arguments(config: FractionalPPOConfig | PPOConfig | MaskedPPOConfig) -> dict[str, Any]:
+def ppo_arguments(config: FractionalPPOConfig | PPOConfig | MaskedPPOConfig, lanes: int) -> dict[str, Any]:
     """What every PPO takes from its configuration: ours, Stable-Baselines3's and sb3-contrib's."""
-    names = ("n_steps", "batch_size", "n_epochs", "clip_range", "ent_coef", "max_grad_norm", "gae_lambda", "gamma")
+    names = ("n_steps", "n_epochs", "clip_range", "ent_coef", "max_grad_norm", "gae_lambda", "gamma")
     rate = config.learning_rate
     return {name: getattr(config, name) for name in names} | {
+        "batch_size": min(config.batch_size, config.n_steps * lanes),  # a small rollout is one batch
         "learning_rate": linear_schedule(rate) if config.anneal else rate,
         "device": "cpu",
     }
@@ -131,7 +132,7 @@ def fractional_ppo(
         fidelity=config.fidelity,
         seed=seed,
         policy_kwargs={**policy, "net_arch": {"pi": list(config.hidden), "vf": list(critic)}},
-        **ppo_arguments(config),
+        **ppo_arguments(config, env.num_envs),
     )
     model.outer_loop = DinkelbachCallback(config.ratio, config.omega)
     return model
@@ -145,7 +146,7 @@ def _ppo(env: SemiMarkovVecEnv, config: PPOConfig, seed: int) -> PPO:
         vf_coef=config.vf_coef,
         seed=seed,
         policy_kwargs=_hybrid_policy(env, config) | sizes,
-        **ppo_arguments(config),
+        **ppo_arguments(config, env.num_envs),
     )
 
 

@@ -153,7 +153,7 @@ def _masked_ppo(
             "features_extractor_class": DecisionFeatures,
             "features_extractor_kwargs": {"kind_column": None, "ignored": ignored},
         },
-        **ppo_arguments(config),
+        **ppo_arguments(config, env.num_envs),
     )
     features = model.policy.features_extractor
     assert isinstance(features, DecisionFeatures)

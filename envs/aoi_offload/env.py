@@ -159,7 +159,7 @@ class AoIOffloadEnv(ScalarFace):
 
     Args:
         preset: name in `params.PRESETS`.
-        params: the physics as a model; excludes ``preset`` overrides.
+        params: the physics as a model, in the place of ``preset`` and single fields.
         horizon: episode length in seconds.
         decision: ``"staged"`` or ``"joint"``.
         objective: ``"selfish"`` or ``"team"``.

@@ -71,14 +71,14 @@ def reset_mask(options: dict[str, Any] | None, lanes: int) -> NDArray[np.bool_]:
     return mask
 
 
-def check_lanes(num_envs: Any, max_episode_steps: Any) -> int:
-    """The number of lanes of a vector environment.
+def check_lanes(num_envs: Any, max_episode_steps: Any, name: str = "num_envs") -> int:
+    """The number of lanes of a vector environment, or of whatever `name` counts.
 
     Raises:
         InvalidInputError: not a positive integer, or Gymnasium's step limit is given (the horizon takes its place).
     """
     if isinstance(num_envs, bool) or not isinstance(num_envs, int | np.integer) or num_envs < 1:
-        raise InvalidInputError.of("num_envs", "a positive integer", num_envs)
+        raise InvalidInputError.of(name, "a positive integer", num_envs)
     if max_episode_steps is not None:
         raise InvalidInputError.of("max_episode_steps", "None: episodes end at the horizon", max_episode_steps)
     return int(num_envs)

@@ -59,9 +59,10 @@ class BudgetRange:
         """
         if len(self.strict) != categories or len(self.lenient) != categories:
             raise InvalidInputError(f"delay_range: {categories} numbers are needed at each end, one per category")
-        for low, high in ((*self.energy,), *zip(self.strict, self.lenient, strict=True)):
-            check_number("energy_range and delay_range", low, 0.0, open_low=True)
-            check_number("energy_range and delay_range", high, low)
+        delays = (("delay_range", *ends) for ends in zip(self.strict, self.lenient, strict=True))
+        for name, low, high in (("energy_range", *self.energy), *delays):
+            check_number(f"lower end of {name}", low, 0.0, open_low=True)
+            check_number(f"upper end of {name}", high, low)
 
     def draw(self, budgets: Budgets, seed: int, episode: int) -> Budgets:
         """Budgets of an episode: a pure function of the lane's seed and the episode's number."""

@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
-from ..core.errors import InvalidInputError
+from ..core.errors import InvalidInputError, no_render_mode
 from ..core.lanes import check_lanes
 from ..core.optimum import Optimum
 from .faces import ScalarFace, VectorFace
@@ -147,7 +147,7 @@ class ExpertRouteEnv(ScalarFace):
         **fields: Any,
     ) -> None:
         if render_mode is not None:
-            raise InvalidInputError.of("render_mode", "None", render_mode)
+            raise no_render_mode(render_mode)
         system = _system(1, instance, params, horizon, fields)
         super().__init__(system, *_spaces(system))
 

@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
-from ..core.errors import InvalidInputError
+from ..core.errors import InvalidInputError, no_render_mode
 from ..core.lane_system import Info, Obs
 from ..core.lanes import check_lanes, check_options
 from ..core.optimum import Optimum
@@ -83,7 +83,7 @@ class SelectionFace(ScalarFace):
         render_mode: str | None = None,
     ) -> None:
         if render_mode is not None:
-            raise InvalidInputError.of("render_mode", "None", render_mode)
+            raise no_render_mode(render_mode)
         system = _system(
             1,
             self._once,

@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
-from ..core.errors import InvalidInputError
+from ..core.errors import InvalidInputError, no_render_mode
 from ..core.lanes import check_lanes
 from ..core.optimum import Optimum
 from .constraints import EnergyModel
@@ -194,7 +194,7 @@ class ExpertTwoLevelEnv(ScalarFace):
         render_mode: str | None = None,
     ) -> None:
         if render_mode is not None:
-            raise InvalidInputError.of("render_mode", "None", render_mode)
+            raise no_render_mode(render_mode)
         system = _system(
             *(1, instance, budgets, epoch_prompts, drift, amplitude, period, loading_price),
             *(energy_model, routing, horizon),

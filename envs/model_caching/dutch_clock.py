@@ -12,7 +12,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from ..core.errors import InvalidInputError
+from ..core.errors import InvalidInputError, no_render_mode
 from ..core.faces import LaneEnv, LaneVectorEnv, VectorStep
 from ..core.lane_system import Flags, Info, Obs
 from ..core.lanes import check_lanes
@@ -134,8 +134,11 @@ class DutchClockEnv(LaneEnv):
         params: DutchClockParams | None = None,
         variant: str = "sweep",
         horizon: float = math.inf,
+        render_mode: str | None = None,
         **overrides: Any,
     ) -> None:
+        if render_mode is not None:
+            raise no_render_mode(render_mode)
         self.params = make_params(DutchClockParams, preset, params, overrides)
         self.variant = variant
         simulator = Simulator(self.params, variant=variant, horizon=horizon)

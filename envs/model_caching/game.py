@@ -87,7 +87,7 @@ class ModelCachingParallel(ParallelEnv):
         horizon: float = 100.0,
         **overrides: Any,
     ) -> None:
-        count = check_lanes(servers, None)
+        count = check_lanes(servers, None, "servers")
         self.params = make_params(CachingParams, preset, params, overrides)
         self.render_mode = None
         self.possible_agents = [f"server_{n}" for n in range(count)]

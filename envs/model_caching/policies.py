@@ -1,26 +1,26 @@
 """The scripted policies: what to do without learning, by name, for anybody's loop.
 
-====================== ===============================================================================================
-policy                 what it does
-====================== ===============================================================================================
-``cloud``              nothing is resident
-``fifo``               loads on demand; evicts what was loaded first
-``lfu``                loads on demand; evicts what was requested least, ties by recency
-``lru``                loads on demand; evicts what was used longest ago
-``laot``               loads on demand; evicts the smallest age of thoughts (arXiv 2403.05826, algorithm 1, repaired)
-``random``             loads on demand; evicts at random
-``static``             one set for the whole episode, by its demand in hindsight per GB
-``admission_lfu[:H]``  as ``lfu``, but loads only what saves its reload cost within H slots
-``gdsf[:H]``           as ``admission_lfu``, evicting by greedy dual size with frequency
-``lookahead:H``        knapsack by density on the savings of the next H slots, demand known
-``lookahead_mean:H``   the same with the slot's demand and, behind it, the running mean
-``density_ewma[:H:D]`` the same with an exponential mean of decay D: causal, its numbers tuned on the drifting preset
-``density_memoryless[:C:M]``  density knapsack on C times the slot's demand plus M requests: causal and memoryless
-====================== ===============================================================================================
+============================ =========================================================================================
+policy                       what it does
+============================ =========================================================================================
+``cloud``                    nothing is resident
+``fifo``                     loads on demand; evicts what was loaded first
+``lfu``                      loads on demand; evicts what was requested least, ties by recency
+``lru``                      loads on demand; evicts what was used longest ago
+``laot``                     loads on demand; evicts the smallest age of thoughts (arXiv 2403.05826, alg. 1, repaired)
+``random``                   loads on demand; evicts at random
+``static``                   one set for the whole episode, by its demand in hindsight per GB
+``admission_lfu[:H]``        as ``lfu``, but loads only what saves its reload cost within H slots
+``gdsf[:H]``                 as ``admission_lfu``, evicting by greedy dual size with frequency
+``lookahead:H``              knapsack by density on the savings of the next H slots, demand known
+``lookahead_mean:H``         the same with the slot's demand and, behind it, the running mean
+``density_ewma[:H:D]``       the same with an exponential mean of decay D: causal, tuned on the drifting preset
+``density_memoryless[:C:M]`` density knapsack on C times the slot's demand plus M requests: causal and memoryless
+============================ =========================================================================================
 
 On-demand policies take the agents with demand in descending order of demand, and serve whatever is resident here; the
-others serve all or nothing of an agent, whichever is cheaper in this slot. The first five are those of
-arXiv 2501.14205 and 2403.05826.
+others serve all or nothing of an agent, whichever is cheaper in this slot. Numbers that are left out are those of
+`DEFAULTS`. The first five are those of arXiv 2501.14205 and 2403.05826.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from ...train import atomic
 from ...train.environments import AoIEnvConfig
 from ...train.run_folder import RunFolder, git_revision, open_run
 from ..estimates import FINITE, Estimate, estimate
+from ..results import check_checkpoint
 from . import results
 from .game import drop_name
 from .results import Evaluation, Score
@@ -106,7 +107,8 @@ def compare(runs: Sequence[str | Path], command: list[str] | None = None) -> Com
 
     Raises:
         CheckpointError: no run folder, or not evaluated yet.
-        InvalidInputError: no run, one given twice, one of another family, or runs of different systems or horizons.
+        InvalidInputError: no run, one given twice (a copy counts), one of another family, or runs of different systems
+            or horizons.
     """
     pairs: list[Pair] = []
     for path in runs:
@@ -117,7 +119,9 @@ def compare(runs: Sequence[str | Path], command: list[str] | None = None) -> Com
             raise InvalidInputError(
                 f"{path}: only runs of age-minimal offloading are compared, got {run.config.env.id}"
             )
-        pairs.append((run, results.read(run.path)))
+        evaluation = results.read(run.path)
+        check_checkpoint(run, evaluation.checkpoint)
+        pairs.append((run, evaluation))
     if not pairs:
         raise InvalidInputError("RUN is missing: give the folders of evaluated runs")
     for pair in pairs[1:]:
@@ -168,7 +172,11 @@ def _groups(pairs: Sequence[Pair]) -> list[tuple[str, list[Pair]]]:
     """Runs that differ in their seed only, under a label of their own."""
     groups: dict[str, list[Pair]] = {}
     for pair in pairs:
-        groups.setdefault(pair[0].config.model_dump_json(exclude={"seed"}), []).append(pair)
+        group = groups.setdefault(pair[0].config.model_dump_json(exclude={"seed"}), [])
+        twin = next((run for run, _ in group if run.config.seed == pair[0].config.seed), None)
+        if twin is not None:
+            raise InvalidInputError(f"{pair[0].path} is {twin.path} once more: same configuration, same seed")
+        group.append(pair)
     labelled: dict[str, list[Pair]] = {}
     for group in groups.values():
         name = label = group[0][0].config.name

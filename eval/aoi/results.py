@@ -265,9 +265,9 @@ class Evaluation(AnyEvaluation):
 
     @property
     def worse_than_zero_wait(self) -> bool:
-        """Whether the learner loses to a scripted policy that never waits, on the same seeds."""
+        """Whether the learner loses to a scripted policy that never waits, on the same seeds, beyond the noise."""
         relative = self.baseline(self.zero_wait).against
-        return relative is not None and relative.estimate > 0
+        return relative is not None and (relative.estimate if relative.low is None else relative.low) > 0
 
     @property
     def target(self) -> float | None:

@@ -31,8 +31,10 @@ def verdict(evaluation: Evaluation) -> dict[str, str]:
         return _game_verdict(evaluation, evaluation.game)
     zero, best = _difference(evaluation, evaluation.zero_wait), _difference(evaluation, evaluation.best)
     if evaluation.worse_than_zero_wait:
-        text = f"The learner loses to “{evaluation.zero_wait}”: its mean age is {compared(zero)} it."
-        return {"tone": "bad", "text": text}
+        text = f"The learner loses to “{evaluation.zero_wait}”: its mean age is {compared(zero)} it"
+        if evaluation.best != evaluation.zero_wait:
+            text += f", and {compared(best)} the best scripted policy, “{evaluation.best}”"
+        return {"tone": "bad", "text": f"{text}."}
     parts = []
     above = gap(evaluation)
     if above is not None:

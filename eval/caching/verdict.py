@@ -31,14 +31,16 @@ def _level(evaluation: CachingEvaluation) -> dict[str, str]:
     simple = [row for row in evaluation.scripted if row.kind == "scripted"]
     best = min(simple, key=lambda row: row.cost.estimate)
     cost = f"{evaluation.learner.cost.estimate:.2f} per slot"
-    if relative(best) > 0:
-        text = f"The learner loses to “{best.label}”: its cost of {cost} is {compared(relative(best))} it."
-        return {"tone": "bad", "text": f"{text} {adaptation(evaluation)}".strip()}
     parts = [
         f"{compared(relative(causal))} the better causal rule (“{causal.rule}”, tuned)",
         f"{compared(relative(lookahead))} look-ahead, which knows the demand",
         f"{compared(relative(best))} “{best.label}”, the best policy without free numbers",
     ]
+    assert best.relative is not None
+    if (best.relative.estimate if best.relative.low is None else best.relative.low) > 0:
+        text = f"The learner loses to “{best.label}”, the best policy without free numbers: its cost of {cost} is "
+        text += f"{compared(relative(best))} it, {parts[0]}, and {parts[1]}."
+        return {"tone": "bad", "text": f"{text} {adaptation(evaluation)}".strip()}
     tone = "good" if relative(causal) <= NEAR_CAUSAL else "plain"
     return {"tone": tone, "text": f"Cost {cost}: {'; '.join(parts)}. {adaptation(evaluation)}".strip()}
 

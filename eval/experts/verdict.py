@@ -46,7 +46,11 @@ def verdict(evaluation: ExpertsEvaluation) -> dict[str, str]:
     against = learner.value.estimate - rule.value.estimate
     scale = abs(rule.value.estimate)
     relative = against / scale if scale > 0 else 0.0
-    versus = f"its value is {compared(relative)} that of the best rule, “{rule.label}”"
+    if abs(relative) <= 1.0:
+        versus = f"its value is {compared(relative)} that of the best rule, “{rule.label}”"
+    else:  # values that change their sign have no percentages
+        best = number(rule.value.estimate)
+        versus = f"its value is {number(learner.value.estimate)}, that of the best rule, “{rule.label}”, {best}"
     if rule.exceeded:
         versus += ", though no rule keeps the constraints"
     missing = learner.shortfall
@@ -59,7 +63,10 @@ def verdict(evaluation: ExpertsEvaluation) -> dict[str, str]:
         return {"tone": tone, "text": f"No optimum is known; {versus}."}
     worst = evaluation.worst
     if worst is None:
-        text = f"{share(missing)} below the {target_name(evaluation)}; {versus}."
+        below = f"{share(missing)} below"
+        if missing.estimate > 1.0 and evaluation.target is not None:
+            below = f"At {number(learner.value.estimate)} against"
+        text = f"{below} the {target_name(evaluation)}; {versus}."
         if learner.uses:
             uses = " and ".join(f"{percent(use.estimate)} of the {name}" for name, use in learner.uses.items())
             text = f"{text[:-1]}. It uses {uses} that it may use."

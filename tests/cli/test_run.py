@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from edgewise.cli.main import main
+from edgewise.train.config import load_config
+from edgewise.train.trainer import train
 
 pytest.importorskip("stable_baselines3", reason="needs the [sb3] extra")
 pytest.importorskip("matplotlib", reason="needs the [eval] extra")
@@ -61,6 +63,28 @@ def test_a_forged_evaluation_fails_the_verification(run: Path, capsys: pytest.Ca
         assert capsys.readouterr().out.count("FAILED") == 1
     finally:
         file.write_text(honest)
+
+
+def test_an_evaluation_left_behind_by_the_training_is_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = run / "evaluation.json"
+    honest = file.read_text()
+    file.write_text(honest.replace(json.loads(honest)["checkpoint"], "step_000000000016"))
+    try:
+        assert main(["verify", str(run)]) == 1
+        out = capsys.readouterr().out
+        assert out.count("FAILED") == 1
+        assert "training went on" in " ".join(out.split())
+        assert main(["report", str(run)]) == 2
+        assert f"run  edgewise evaluate {run}  again" in capsys.readouterr().err
+    finally:
+        file.write_text(honest)
+
+
+def test_an_unfinished_training_is_evaluated_with_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = load_config("aoi_offload/demo", {"steps": 3000, "env": {"num_envs": 16}, "checkpoints": {"every": 1000}})
+    train(config, tmp_path / "run", command=[], stop_at=1000)
+    assert main(["evaluate", str(tmp_path / "run"), "--seeds", "2", "--horizon", "50"]) == 0
+    assert "the training is not finished" in capsys.readouterr().out
 
 
 def test_the_report_is_drawn_again(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -52,6 +52,8 @@ def message(base: dict[str, Any] = BASE, **overrides: Any) -> str:
         ),
         ({"learner__algorithm": "fractional_pp"}, "got 'fractional_pp'; did you mean 'fractional_ppo'?"),
         ({"learner__gama": 0.9}, "unknown field 'learner.gama'"),
+        ({"learner__lr": 0.9}, "unknown field 'learner.lr'; known: n_steps, "),  # no field of another learner
+        ({"learner__learning_rat": 0.9}, "did you mean 'learner.learning_rate'?"),
     ],
 )
 def test_a_near_miss_gets_a_suggestion(overrides: dict[str, Any], expected: str) -> None:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -11,8 +12,10 @@ from gymnasium import spaces
 from gymnasium.vector import VectorWrapper
 from gymnasium.vector.utils import batch_space
 from stable_baselines3 import DQN, PPO, SAC
+from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.policies import ActorCriticPolicy
 
+import edgewise  # noqa: F401  # registers the ids
 from edgewise.agents.sb3.buffers import SMDPReplayBuffer
 from edgewise.agents.sb3.callbacks import DinkelbachCallback
 from edgewise.agents.sb3.d3qn_ddpg import FractionalD3QNDDPG
@@ -262,3 +265,13 @@ def test_discount_of_the_buffer_is_exact() -> None:
     from edgewise.agents.fractional.returns import time_discount
 
     assert time_discount(np.array([0.5, 2.0, 7.0]), 2.0).tolist() == [math.exp(-0.25), math.exp(-1.0), math.exp(-3.5)]
+
+
+@pytest.mark.filterwarnings("ignore:.*render_mode")
+@pytest.mark.parametrize("name", sorted(name for name in gymnasium.registry if name.startswith("edgewise/")))
+def test_every_environment_is_made_by_stable_baselines_helper(name: str) -> None:
+    """It asks for `rgb_array` first, and goes without where a constructor takes no such keyword."""
+    env = make_vec_env(name, n_envs=2, seed=0)
+    assert env.num_envs == 2
+    env.close()
+    assert gymnasium.make(name, render_mode=None).render_mode is None

@@ -260,7 +260,7 @@ def test_constrained_bounds_respect_the_limits_and_are_tight():
         ({"tau": (0, 1, 1, 1)}, "tau"),
         ({"instance": 7}, "instance"),
         ({"instance": "missing.json"}, "missing.json"),
-        ({"render_mode": "human"}, "render_mode"),
+        ({"render_mode": "human"}, "unexpected keyword argument 'render_mode'"),
         ({"objective": "per_joule", "gate_energy": 0}, "gate_energy"),
         ({"params": RouteParams.make(), "rate": 1.0}, "params excludes"),
         ({"params": 3}, "RouteParams"),

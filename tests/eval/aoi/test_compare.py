@@ -55,6 +55,22 @@ def test_runs_that_differ_in_their_seed_form_one_row(runs):
     assert found.long_horizon == 20_000.0
 
 
+def test_a_copy_of_a_run_is_no_second_run(tmp_path, runs, build_game, game_run):
+    twin = game_run(tmp_path / "twin", build_game("team", 1.00), seed=0)
+    with pytest.raises(InvalidInputError, match=r"twin is .*team-0 once more"):
+        compare([*runs, twin])
+
+
+def test_an_evaluation_that_training_has_left_behind_is_refused(runs):
+    stored = json.loads((runs[0] / FILE_NAME).read_text())
+    folder = runs[0] / "checkpoints"
+    (folder / stored["checkpoint"]).mkdir(parents=True)
+    assert compare(runs).rows
+    (folder / stored["checkpoint"]).rename(folder / "step_000000999999")
+    with pytest.raises(CheckpointError, match=r"keeps step_000000999999; run  edgewise evaluate .*team-0  again"):
+        compare(runs)
+
+
 def test_scripted_rows_pool_the_evaluations_that_met_other_seeds(runs):
     zero = rows_of(compare(runs))["JSQ, zero wait"]
     per_seed = [read(run).baseline("JSQ, zero wait").stretch.per_seed for run in runs[:2]]

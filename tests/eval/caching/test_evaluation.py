@@ -129,7 +129,9 @@ def test_the_verdict_names_its_level(evaluation: CachingEvaluation) -> None:
     result = verdict(evaluation)
     assert result["tone"] in ("good", "plain", "bad")
     assert "Adapting at test time" in result["text"]
-    better = {"relative": evaluation.row("gdsf").relative.model_copy(update={"estimate": -0.5})}  # type: ignore[union-attr]
+    better = {
+        "relative": evaluation.row("gdsf").relative.model_copy(update={"estimate": -0.5, "low": -0.6, "high": -0.4})
+    }  # type: ignore[union-attr]
     rows = [row.model_copy(update=better) for row in evaluation.scripted]
     good = verdict(evaluation.model_copy(update={"scripted": rows}))
     assert good["tone"] == "good"
