@@ -94,7 +94,7 @@ def evaluate(
             model caching one.
         exploitability: Of a game: how much could a device gain by leaving the learned policy? Takes minutes.
         static: Of model caching: the run of the network trained without inner steps, to compare with.
-        budget: Of a game and of model caching: full, or smoke (does it run? Its figures mean little).
+        budget: full, or smoke (does it run? Its figures mean little).
     """
     from ..eval.__main__ import evaluate as evaluate_and_report
 

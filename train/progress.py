@@ -26,8 +26,12 @@ class Progress(Protocol):
         """Training ended, by success or error."""
 
 
+_SHOWN = ("ratio", "coefficient", "mean_age", "regret", "cost", "value", "score")
+"""Of the learner, then of the evaluation of a checkpoint: what its score is made of."""
+
+
 def _summary(metrics: dict[str, float]) -> str:
-    shown = [(name, metrics[name]) for name in ("ratio", "coefficient", "score") if name in metrics]
+    shown = [(name.replace("_", " "), metrics[name]) for name in _SHOWN if name in metrics]
     return "  ".join(f"{name} {value:.4f}" for name, value in shown)
 
 

@@ -223,7 +223,7 @@ class _Loop:
         if self._evaluator is not None and self._config.checkpoints.evaluate:
             evaluation = self._evaluator(self._learner.policy(), self._config)
             score = evaluation["score"]
-            values = values | {"score": score}
+            values = values | ({name: value for name, value in evaluation.items() if name != "score"} or evaluation)
             self._row({"kind": "evaluation", "step": step, **{f"evaluation/{k}": v for k, v in evaluation.items()}})
         snapshot = self._learner.snapshot()
         self._row({"kind": "checkpoint", "step": step, "weights_sha256": checkpoint.weights_hash(snapshot)})

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..evaluate import Request
 
 evaluation = Evaluation
+_SMOKE_SEEDS = 4
 
 
 def check(config: TrainConfig, request: Request) -> None:
@@ -40,7 +41,8 @@ def evaluate(policy: Policy, config: TrainConfig, request: Request) -> Evaluatio
     if config.env_as(AoIEnvConfig).is_game:
         budget = with_seeds(request.game or BUDGETS[request.budget], request.seeds)
         return evaluate_game(policy, config, budget=budget, nash=request.nash, **common)
-    return evaluate_device(policy, config, seeds=DEFAULT_SEEDS if request.seeds is None else request.seeds, **common)
+    usual = _SMOKE_SEEDS if request.budget == "smoke" else DEFAULT_SEEDS
+    return evaluate_device(policy, config, seeds=usual if request.seeds is None else request.seeds, **common)
 
 
 def with_earlier(folder: Path, evaluation: Evaluation) -> Evaluation:
