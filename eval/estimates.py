@@ -27,7 +27,10 @@ class Estimate(BaseModel):
 
 
 def estimate(
-    samples: Sequence[NDArray[np.float64]], statistic: Callable[..., Any] = np.mean, block: int = 1
+    samples: Sequence[NDArray[np.float64]],
+    statistic: Callable[..., Any] = np.mean,
+    block: int = 1,
+    least: float | None = None,
 ) -> Estimate:
     """A statistic of samples measured on the same seeds, with its interval (see `statistics.bootstrap`).
 
@@ -35,7 +38,11 @@ def estimate(
         samples: one array (n,) per policy.
         statistic: of these samples.
         block: the entries are successive slots, to be resampled in blocks of so many; 1: they are independent seeds.
+        least: what is estimated is never below it, and so the interval is not either.
     """
     if block == 1:
-        return Estimate(**bootstrap(samples, statistic).as_dict())
-    return Estimate(**nested_bootstrap([values[None] for values in samples], statistic, block=block).as_dict())
+        found = bootstrap(samples, statistic)
+    else:
+        found = nested_bootstrap([values[None] for values in samples], statistic, block=block)
+    low = found.low if found.low is None or least is None else max(found.low, least)
+    return Estimate(**found.as_dict() | {"low": low})

@@ -89,7 +89,9 @@ def bootstrap(
     """Bootstrap interval of a statistic of one or several samples that were measured on the same seeds.
 
     The seeds are resampled, and every sample with them (paired). The interval is bias-corrected and accelerated (BCa)
-    from 10 seeds on; below, where the acceleration cannot be estimated, it is the percentile interval.
+    from 10 seeds on; below, where the acceleration cannot be estimated, it is the percentile interval. Both are too
+    short for few seeds (of five normal values the percentile interval covers the mean in 85 % of all cases), so they
+    are stretched about the estimate by what Student's t adds to the normal law: 58 % at 5 seeds, 3 % at 64.
 
     Args:
         samples: one array (n,) per policy, in the order that `statistic` takes them; element i belongs to seed i.
@@ -104,7 +106,8 @@ def bootstrap(
     Raises:
         InvalidInputError: no sample, different lengths, an empty or a non-finite sample.
 
-    *Source*: Efron, Better Bootstrap Confidence Intervals, 1987.
+    *Source*: Efron, Better Bootstrap Confidence Intervals, 1987; for the shortfall and its size Hesterberg, What
+    Teachers Should Know about the Bootstrap, The American Statistician 69, 2015, section 4.
     """
     arrays = [_sample(values) for values in samples]
     if not arrays or len({len(array) for array in arrays}) != 1:
@@ -127,8 +130,7 @@ def bootstrap(
         method="BCa" if count >= 10 and not _constant(arrays, statistic) else "percentile",
         rng=np.random.default_rng(seed),
     )
-    low, high = (float(end) for end in result.confidence_interval)
-    return Interval(estimate, low, high, confidence, count)
+    return _stretched(estimate, *result.confidence_interval, confidence, count, count)
 
 
 def nested_bootstrap(
@@ -145,7 +147,8 @@ def nested_bootstrap(
     Runs are drawn first and then episodes within each drawn run, so that the interval holds the spread of the training,
     too. With one run this is `bootstrap` over its episodes. Where the n entries of a run are not independent episodes
     but successive slots of one, blocks of them are drawn, from any first slot on (moving blocks), and the same ones of
-    every run: all passed over the same slots.
+    every run: all passed over the same slots. The interval is stretched as in `bootstrap`, by the number of runs, or of
+    blocks in a run where there are blocks.
 
     Args:
         samples: one array (runs, n) per policy, in the order that `statistic` takes them.
@@ -183,8 +186,28 @@ def nested_bootstrap(
         drawn = (starts + within).reshape(passes, -1)[:, :entries]
         values[index] = statistic(*(array[(chosen * entries + drawn).ravel()] for array in flat), axis=-1)
     low, high = np.quantile(values, [(1.0 - confidence) / 2.0, (1.0 + confidence) / 2.0])
-    count = runs if runs > 1 else entries
-    return Interval(float(statistic(*flat, axis=-1)), float(low), float(high), confidence, count)
+    units = runs if block == 1 else entries // block
+    return _stretched(
+        float(statistic(*flat, axis=-1)), low, high, confidence, runs if runs > 1 else entries, max(units, 2)
+    )
+
+
+def stretch(units: int, confidence: float = CONFIDENCE) -> float:
+    """Half the width of a t interval over that of a bootstrap interval, of the mean of so many units (2 or more).
+
+    The resamples' variance is (n - 1) / n of the sample's, and their law has the normal one's tails.
+    """
+    from scipy import stats
+
+    tail = (1.0 + confidence) / 2.0
+    ratio = stats.t.ppf(tail, units - 1) / stats.norm.ppf(tail)
+    return float(ratio * math.sqrt(units / (units - 1)))
+
+
+def _stretched(estimate: float, low: float, high: float, confidence: float, count: int, units: int) -> Interval:
+    factor = stretch(units, confidence)
+    low, high = (estimate + factor * (float(end) - estimate) for end in (low, high))
+    return Interval(estimate, low, high, confidence, count)
 
 
 def _sample(values: ArrayLike) -> NDArray[np.float64]:
