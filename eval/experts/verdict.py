@@ -63,10 +63,10 @@ def verdict(evaluation: ExpertsEvaluation) -> dict[str, str]:
         return {"tone": tone, "text": f"No optimum is known; {versus}."}
     worst = evaluation.worst
     if worst is None:
-        below = f"{share(missing)} below"
+        below = f"{share(missing)} below the {target_name(evaluation)}"
         if missing.estimate > 1.0 and evaluation.target is not None:
-            below = f"At {number(learner.value.estimate)} against"
-        text = f"{below} the {target_name(evaluation)}; {versus}."
+            below = f"Far below the {target_name(evaluation)} of {number(evaluation.target.value)}"
+        text = f"{below}; {versus}."
         if learner.uses:
             uses = " and ".join(f"{percent(use.estimate)} of the {name}" for name, use in learner.uses.items())
             text = f"{text[:-1]}. It uses {uses} that it may use."

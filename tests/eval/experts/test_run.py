@@ -80,6 +80,18 @@ def test_choosing_prompt_by_prompt_reaches_the_certified_value(objective, algori
     assert np.allclose(np.sum(found.learner.shares, axis=1), 1.0)
 
 
+def test_values_of_either_sign_are_compared_without_percentages():
+    found = family.evaluate(Fixed(range(12)), config(ROUTE), REQUEST)
+    assert "%" in verdict(found)["text"]
+    learner = found.learner
+    value = learner.value.model_copy(update={"estimate": -3.6})
+    shortfall = learner.shortfall.model_copy(update={"estimate": 6.0})
+    row = learner.model_copy(update={"value": value, "shortfall": shortfall})
+    text = verdict(found.model_copy(update={"learner": row}))["text"]
+    assert "%" not in text
+    assert f"Far below the certified optimum of {found.target.value:.4g}; its value is −3.6, that of the best" in text
+
+
 def test_constraints_are_part_of_the_verdict():
     env = ROUTE | {"constraints": "cmdp", "tau": (1, 4, 10, 15), "energy_budget": 60_000.0, "delay_budget": 20.0}
     slow = [one.id for one in open_instance("synthetic:0").experts].index("llama-8b-orin-fp16")
