@@ -110,9 +110,9 @@ def report(run: Run) -> int:
     Args:
         run: The run folder.
     """
-    from ..eval.report import write_report
+    from ..eval.report import redraw_report
 
-    print(f"report: {write_report(run)}")
+    print(f"report: {redraw_report(run)}")
     return 0
 
 

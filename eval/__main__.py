@@ -94,9 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         if options.report_only:
-            from .report import write_report
+            from .report import redraw_report
 
-            print(f"report: {write_report(options.run)}")
+            print(f"report: {redraw_report(options.run)}")
         else:
             evaluate(
                 options.run,

@@ -49,11 +49,22 @@ def write_report(run_dir: str | Path) -> Path:
     run = open_run(run_dir)
     family = families.of(run.config)
     evaluation = results.read_as(family.evaluation, run.path)
-    results.check_checkpoint(run, evaluation.checkpoint)
     rows = read_metrics(run.metrics) if run.metrics.is_file() else []
     path = run.path / FILE_NAME
     atomic.write_file(path, family.page(run, evaluation, rows).encode())
     return path
+
+
+def redraw_report(run_dir: str | Path) -> Path:
+    """Draw the report of an earlier evaluation again; see `write_report`.
+
+    Raises:
+        CheckpointError: the training has left the evaluated checkpoint behind, and as `write_report`.
+    """
+    run = open_run(run_dir)
+    evaluation = results.read_as(families.of(run.config).evaluation, run.path)
+    results.check_checkpoint(run, evaluation.checkpoint)
+    return write_report(run_dir)
 
 
 def render_page(

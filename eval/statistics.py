@@ -148,7 +148,7 @@ def nested_bootstrap(
     too. With one run this is `bootstrap` over its episodes. Where the n entries of a run are not independent episodes
     but successive slots of one, blocks of them are drawn, from any first slot on (moving blocks), and the same ones of
     every run: all passed over the same slots. The interval is stretched as in `bootstrap`, by the number of runs, or of
-    blocks in a run where there are blocks.
+    blocks in a run if there are fewer; where runs differ less than blocks do, that is more than is needed.
 
     Args:
         samples: one array (runs, n) per policy, in the order that `statistic` takes them.
@@ -186,7 +186,8 @@ def nested_bootstrap(
         drawn = (starts + within).reshape(passes, -1)[:, :entries]
         values[index] = statistic(*(array[(chosen * entries + drawn).ravel()] for array in flat), axis=-1)
     low, high = np.quantile(values, [(1.0 - confidence) / 2.0, (1.0 + confidence) / 2.0])
-    units = runs if block == 1 else entries // block
+    blocks = entries // block
+    units = runs if block == 1 else blocks if runs == 1 else min(runs, blocks)
     return _stretched(
         float(statistic(*flat, axis=-1)), low, high, confidence, runs if runs > 1 else entries, max(units, 2)
     )
@@ -206,7 +207,9 @@ def stretch(units: int, confidence: float = CONFIDENCE) -> float:
 
 def _stretched(estimate: float, low: float, high: float, confidence: float, count: int, units: int) -> Interval:
     factor = stretch(units, confidence)
-    low, high = (estimate + factor * (float(end) - estimate) for end in (low, high))
+    # Outwards only: the interval of a biased statistic may lie on one side of its estimate.
+    low = min(float(low), estimate + factor * (float(low) - estimate))
+    high = max(float(high), estimate + factor * (float(high) - estimate))
     return Interval(estimate, low, high, confidence, count)
 
 

@@ -17,7 +17,7 @@ from ...envs.aoi_offload.policies import ScriptedPolicy
 from ...envs.aoi_offload.simulate import simulate
 from ...envs.aoi_offload.state import DELAY, QUEUES, STREAM_OFFSET
 from .baselines import Rule, wait_grid
-from .metrics import finite_ages
+from .metrics import device_ages
 from .play import everyone, play
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class ScriptedArena:
         own = _Plain(ScriptedPolicy(*self.rules, params=self.params, seed=int(seeds[0]) % 2**32))
         decide = Deviants(self.params, own, [deviation] * len(seeds), [group] * len(seeds))
         counters = play(self.params, decide, seeds, horizon, agents=group, others=self.rules, warmup=warmup)
-        return finite_ages(counters, horizon)
+        return device_ages(counters)
 
     def _rule(self, deviation: Deviation) -> Rule | None:
         """The deviation as scripted rules, where it is one."""
@@ -146,10 +146,12 @@ class PolicyArena:
     Args:
         params: the physics.
         policy: acts on event-stream observations (n, 5 + N).
+        finite: a device that completes nothing is as old as the episode is long, for scores during training; otherwise
+            its age is NaN.
     """
 
-    def __init__(self, params: AoIParams, policy: Policy) -> None:
-        self.params, self.policy = params, policy
+    def __init__(self, params: AoIParams, policy: Policy, finite: bool = False) -> None:
+        self.params, self.policy, self.finite = params, policy, finite
 
     def ages(
         self, jobs: Sequence[Job], seeds: Sequence[int], horizon: float, warmup: float = 0.0
@@ -165,7 +167,7 @@ class PolicyArena:
                 self.params, self.policy, [job.deviation for job, _ in part], [job.group for job, _ in part]
             )
             counters = play(self.params, decide, [seed for _, seed in part], horizon, warmup=warmup)
-            found.append(finite_ages(counters, horizon))
+            found.append(device_ages(counters, horizon if self.finite else np.nan))
         ages = np.concatenate(found).reshape(len(runs), len(seeds), -1)
         return np.array([ages[row][:, list(job.group)].mean(axis=1) for row, job in zip(rows, jobs, strict=True)])
 

@@ -27,7 +27,7 @@ from ..statistics import difference, relative_difference
 from . import results
 from .baselines import Contest, Rule, Runner, baselines
 from .episodes import can_record_all, observations, record, record_all, response, run_policy, trace
-from .metrics import Metrics, finite_ages, measure
+from .metrics import Metrics, device_ages, measure
 from .scores import reference, score
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def score_device(policy: Policy, config: TrainConfig, *, seeds: int = 16) -> dic
     first = SeedTree(config.seed).outer
     counters = run_policy(policy, env.id, env.kwargs(), [first + lane for lane in range(seeds)])
     devices = counted(env.kwargs())
-    age = float(finite_ages(counters, env.horizon)[:, slice(None) if devices is None else devices].mean())
+    age = float(device_ages(counters, env.horizon)[:, slice(None) if devices is None else devices].mean())
     return {"score": age, "mean_age": age}
 
 

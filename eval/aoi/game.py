@@ -29,7 +29,7 @@ from .baselines import Contest, Rule, baselines
 from .deviations import SCALES, Deviation, Job, PolicyArena
 from .episodes import GAME_ID, queue_response, record_game, response, trace
 from .exploitability import NashBudget, exploitability
-from .metrics import Metrics, finite_ages, measure, without_first_cycles
+from .metrics import Metrics, device_ages, measure, without_first_cycles
 from .nash_results import ScriptedCheck
 from .play import AFTER_START, everyone, first_completions, play
 from .scores import reference, score
@@ -307,12 +307,12 @@ def score_game(policy: Policy, config: TrainConfig) -> dict[str, float]:
     if env.objective == "team" or slot is not None:  # deviations are asynchronous
         counters = play(params, everyone(policy), seeds, length, sync_slot=slot)
         counted = without_first_cycles(counters, first_completions(params, seeds, length))
-        age = float(finite_ages(counted, length).mean())
+        age = float(device_ages(counted, length).mean())
         return {"score": age, "mean_age": age}
     options = [d for d in _QUICK if d.kind == "scaled" or d.number <= params.z_max]
     everybody, device = tuple(range(params.n_devices)), (0,)
     jobs = [Job(everybody, None), Job(device, None), *(Job(device, option) for option in options)]
-    ages = PolicyArena(params, policy).ages(jobs, seeds, length, AFTER_START).mean(axis=1)
+    ages = PolicyArena(params, policy, finite=True).ages(jobs, seeds, length, AFTER_START).mean(axis=1)
     regret = max(float(1.0 - ages[2:].min() / ages[1]), 0.0)
     return {"score": regret, "mean_age": float(ages[0]), "regret": regret}
 

@@ -101,14 +101,16 @@ def without_first_cycles(statistics: Mapping[str, NDArray[Any]], first: NDArray[
     return {**statistics, **left}
 
 
-def finite_ages(statistics: Mapping[str, NDArray[Any]], horizon: float) -> NDArray[np.float64]:
-    """Mean age of every device, s, shape (seeds, devices), for scores during training.
+def device_ages(statistics: Mapping[str, NDArray[Any]], otherwise: float = np.nan) -> NDArray[np.float64]:
+    """Mean age of every device, s, shape (seeds, devices).
 
-    A policy that is still bad must not end its training: a device that completed no task that counts is taken to be as
-    old as the episode is long. (`measure` refuses to judge it.)
+    Args:
+        statistics: the counters ``area`` and ``time``, shape (seeds, devices).
+        otherwise: stands for a device that completed no task that counts. Scores during training take the episode's
+            length, as a policy that is still bad must not end its training; evaluations refuse to judge it.
     """
     area, time = np.asarray(statistics["area"]), np.asarray(statistics["time"])
-    ages = np.full(area.shape, float(horizon))
+    ages = np.full(area.shape, otherwise, np.float64)
     np.divide(area, time, out=ages, where=time > 0)
     return ages
 
