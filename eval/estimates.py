@@ -25,6 +25,11 @@ class Estimate(BaseModel):
     confidence: float
     n: int
 
+    @property
+    def positive(self) -> bool:
+        """Whether it is above 0 beyond the noise, as far as that is known."""
+        return (self.estimate if self.low is None else self.low) > 0.0
+
 
 def estimate(
     samples: Sequence[NDArray[np.float64]],

@@ -107,7 +107,7 @@ def bootstrap(
         InvalidInputError: no sample, different lengths, an empty or a non-finite sample.
 
     *Source*: Efron, Better Bootstrap Confidence Intervals, 1987; for the shortfall and its size Hesterberg, What
-    Teachers Should Know about the Bootstrap, The American Statistician 69, 2015, section 4.
+    Teachers Should Know about the Bootstrap, The American Statistician 69, 2015.
     """
     arrays = [_sample(values) for values in samples]
     if not arrays or len({len(array) for array in arrays}) != 1:

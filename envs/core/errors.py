@@ -68,11 +68,6 @@ class UnknownArgumentError(InvalidInputError, TypeError):
     """
 
 
-def no_render_mode(render_mode: object) -> UnknownArgumentError:
-    """The error of an environment that draws nothing: Stable-Baselines3 then makes it without a render mode."""
-    return UnknownArgumentError(f"unexpected keyword argument 'render_mode': it must be None, got {render_mode!r}")
-
-
 class MissingExtraError(EdgewiseError, ImportError):
     """An optional dependency is not installed; the message says which extra brings it."""
 

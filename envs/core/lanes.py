@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from .errors import InvalidInputError
+from .errors import InvalidInputError, UnknownArgumentError
 
 SEED_LIMIT = 1 << 64
 
@@ -42,6 +42,16 @@ def lane_seeds(seed: Any, lanes: int) -> NDArray[np.uint64]:
     if len(seed) != lanes:
         raise InvalidInputError.of("seed", f"one integer or a list of {lanes}", f"{len(seed)} seeds")
     return np.array([check_seed(s) for s in seed], np.uint64)
+
+
+def check_draws_nothing(render_mode: Any) -> None:
+    """Refuse a render mode as a keyword that is not taken: Stable-Baselines3 then makes the environment without one.
+
+    Raises:
+        UnknownArgumentError: it is not None.
+    """
+    if render_mode is not None:
+        raise UnknownArgumentError(f"unexpected keyword argument 'render_mode': it must be None, got {render_mode!r}")
 
 
 def check_options(options: dict[str, Any] | None, known: Iterable[str]) -> None:

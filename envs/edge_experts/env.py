@@ -8,8 +8,8 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
-from ..core.errors import InvalidInputError, no_render_mode
-from ..core.lanes import check_lanes
+from ..core.errors import InvalidInputError
+from ..core.lanes import check_draws_nothing, check_lanes
 from ..core.optimum import Optimum
 from .faces import ScalarFace, VectorFace
 from .fluid import route_optimum
@@ -146,8 +146,7 @@ class ExpertRouteEnv(ScalarFace):
         render_mode: str | None = None,
         **fields: Any,
     ) -> None:
-        if render_mode is not None:
-            raise no_render_mode(render_mode)
+        check_draws_nothing(render_mode)
         system = _system(1, instance, params, horizon, fields)
         super().__init__(system, *_spaces(system))
 

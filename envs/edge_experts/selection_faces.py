@@ -8,9 +8,9 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
-from ..core.errors import InvalidInputError, no_render_mode
+from ..core.errors import InvalidInputError
 from ..core.lane_system import Info, Obs
-from ..core.lanes import check_lanes, check_options
+from ..core.lanes import check_draws_nothing, check_lanes, check_options
 from ..core.optimum import Optimum
 from .constraints import EnergyModel
 from .drawn_budgets import BudgetRange
@@ -82,8 +82,7 @@ class SelectionFace(ScalarFace):
         horizon: float = HORIZON,
         render_mode: str | None = None,
     ) -> None:
-        if render_mode is not None:
-            raise no_render_mode(render_mode)
+        check_draws_nothing(render_mode)
         system = _system(
             1,
             self._once,

@@ -8,8 +8,8 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
-from ..core.errors import InvalidInputError, no_render_mode
-from ..core.lanes import check_lanes
+from ..core.errors import InvalidInputError
+from ..core.lanes import check_draws_nothing, check_lanes
 from ..core.optimum import Optimum
 from .constraints import EnergyModel
 from .faces import ScalarFace, VectorFace
@@ -193,8 +193,7 @@ class ExpertTwoLevelEnv(ScalarFace):
         horizon: float = 50.0,
         render_mode: str | None = None,
     ) -> None:
-        if render_mode is not None:
-            raise no_render_mode(render_mode)
+        check_draws_nothing(render_mode)
         system = _system(
             *(1, instance, budgets, epoch_prompts, drift, amplitude, period, loading_price),
             *(energy_model, routing, horizon),

@@ -12,10 +12,10 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from ..core.errors import InvalidInputError, no_render_mode
+from ..core.errors import InvalidInputError
 from ..core.faces import LaneEnv, LaneVectorEnv, VectorStep
 from ..core.lane_system import Flags, Info, Obs
-from ..core.lanes import check_lanes
+from ..core.lanes import check_draws_nothing, check_lanes
 from ..core.optimum import Optimum
 from ..core.params import make_params
 from .clock_kernel import CLEARED, CUT, RUNNING, SELLERS
@@ -137,8 +137,7 @@ class DutchClockEnv(LaneEnv):
         render_mode: str | None = None,
         **overrides: Any,
     ) -> None:
-        if render_mode is not None:
-            raise no_render_mode(render_mode)
+        check_draws_nothing(render_mode)
         self.params = make_params(DutchClockParams, preset, params, overrides)
         self.variant = variant
         simulator = Simulator(self.params, variant=variant, horizon=horizon)

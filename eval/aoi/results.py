@@ -267,7 +267,7 @@ class Evaluation(AnyEvaluation):
     def worse_than_zero_wait(self) -> bool:
         """Whether the learner loses to a scripted policy that never waits, on the same seeds, beyond the noise."""
         relative = self.baseline(self.zero_wait).against
-        return relative is not None and (relative.estimate if relative.low is None else relative.low) > 0
+        return relative is not None and relative.positive
 
     @property
     def target(self) -> float | None:

@@ -36,8 +36,7 @@ def _level(evaluation: CachingEvaluation) -> dict[str, str]:
         f"{compared(relative(lookahead))} look-ahead, which knows the demand",
         f"{compared(relative(best))} “{best.label}”, the best policy without free numbers",
     ]
-    assert best.relative is not None
-    if (best.relative.estimate if best.relative.low is None else best.relative.low) > 0:
+    if best.relative is not None and best.relative.positive:
         text = f"The learner loses to “{best.label}”, the best policy without free numbers: its cost of {cost} is "
         text += f"{compared(relative(best))} it, {parts[0]}, and {parts[1]}."
         return {"tone": "bad", "text": f"{text} {adaptation(evaluation)}".strip()}
